@@ -1,0 +1,1 @@
+//! The drbd.conf language: lexer, parser, option table, resolution, diagnostics, dump

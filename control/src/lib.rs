@@ -1,0 +1,1 @@
+//! The control socket: its types and its codec

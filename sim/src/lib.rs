@@ -1,0 +1,1 @@
+//! Deterministic simulator: worlds of engines, disks, links and clients from one seed

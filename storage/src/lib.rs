@@ -1,0 +1,1 @@
+//! Backing devices: io_uring, positioned reads and writes, memory, fault injection

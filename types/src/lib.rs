@@ -1,0 +1,20 @@
+//! The vocabulary of replication: ids, ranges, time, states.
+//!
+//! Every other crate speaks in these words, and they are the words of logs, status output and
+//! documentation too. Nothing here has behaviour beyond its own arithmetic and spelling.
+
+#![forbid(unsafe_code)]
+
+mod id;
+mod prng;
+mod range;
+mod state;
+mod time;
+
+pub use id::{NodeId, VolumeId};
+pub use prng::Prng;
+pub use range::{
+    BLOCK_BYTES, BlockRange, ByteRange, EXTENT_BYTES, MAX_REQUEST_BYTES, SECTOR_BYTES, blocks_of,
+};
+pub use state::{ConnectionState, DiskState, Protocol, ReplicationState, Role};
+pub use time::{Span, Time};

@@ -1,1 +1,25 @@
-//! The replication engine: input in, effects out
+//! The replication engine: input in, effects out.
+//!
+//! One [`Engine`] is one resource on one node. It is a function of its inputs: it has no clock, no
+//! thread, no file and no socket, and two engines that are told the same do the same. The daemon
+//! drives it with real disks and links, the simulator with invented ones; what the simulator
+//! proves is what ships.
+#![forbid(unsafe_code)]
+
+mod effect;
+mod engine;
+mod event;
+mod input;
+mod options;
+mod status;
+pub mod wire;
+
+pub use effect::{DiskOp, Effect, Effects, IoError, Refusal, RefusalKind};
+pub use engine::Engine;
+pub use event::{Event, Severity};
+pub use input::{
+    ClientId, ClientOp, Command, CommandId, DiskError, DiskOpId, Input, LinkDownCause, LinkEpoch,
+    MetaOpId, RequestId, STOP_PATIENCE,
+};
+pub use options::{EngineConfig, Options, Secret};
+pub use status::{Counters, ResyncStatus, Status, VolumeStatus};

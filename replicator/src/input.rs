@@ -1,0 +1,217 @@
+//! What an engine is told: every input that can move it.
+
+use crate::wire::Message;
+use bytes::Bytes;
+use metadata::Recovered;
+use types::{ByteRange, Span, VolumeId};
+
+macro_rules! number {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+    };
+}
+
+number! {
+    /// A client's request: chosen by the driver, unique for the life of the engine.
+    RequestId
+}
+number! {
+    /// A client's connection: chosen by the driver, unique for the life of the engine.
+    ClientId
+}
+number! {
+    /// An operation on a data disk: chosen by the engine.
+    DiskOpId
+}
+number! {
+    /// A batch of metadata writes: chosen by the engine.
+    MetaOpId
+}
+number! {
+    /// A connection to the peer: chosen by the driver, larger for each new one, outgoing or
+    /// accepted. Whatever carries the number of a link that is over is ignored.
+    LinkEpoch
+}
+number! {
+    /// An operator's command: chosen by the driver.
+    CommandId
+}
+
+/// Everything that can happen to an engine.
+#[derive(Debug)]
+pub enum Input {
+    /// A client opened the device of a volume (it keeps `secondary` from being granted).
+    ClientOpened {
+        /// The client's connection.
+        client: ClientId,
+        /// The volume it opened.
+        volume: VolumeId,
+    },
+    /// A client's connection is over. What it asked for and was not yet started is dropped;
+    /// started work goes on to its end, and its answer goes nowhere.
+    ClientClosed {
+        /// The client's connection.
+        client: ClientId,
+    },
+    /// A client asks for something.
+    Request {
+        /// Under this id the answer will come, exactly once (unless the client is closed).
+        id: RequestId,
+        /// The client's connection.
+        client: ClientId,
+        /// The volume.
+        volume: VolumeId,
+        /// What is asked.
+        op: ClientOp,
+    },
+    /// A disk operation has ended. The bytes are those of a read, empty otherwise.
+    DiskDone {
+        /// Which.
+        id: DiskOpId,
+        /// How.
+        result: Result<Bytes, DiskError>,
+    },
+    /// A metadata batch is durable, or has failed.
+    MetaDone {
+        /// Which.
+        id: MetaOpId,
+        /// How.
+        result: Result<(), DiskError>,
+    },
+    /// A connection to the peer's address stands: ours if `initiated`, else accepted.
+    LinkUp {
+        /// Its number from now on.
+        epoch: LinkEpoch,
+        /// Whether this node dialled.
+        initiated: bool,
+    },
+    /// The attempt that [`Effect::Connect`](crate::Effect::Connect) asked for has failed.
+    ConnectFailed {
+        /// Whether the peer's machine said that nobody listens there: then its daemon does not
+        /// run, and nothing of the session can be left.
+        refused: bool,
+    },
+    /// A message came in.
+    Message {
+        /// By which link.
+        epoch: LinkEpoch,
+        /// The message.
+        message: Message,
+    },
+    /// Bytes of a message came in, or a backlog of outgoing bytes moved: the peer is alive though
+    /// no whole message has come yet. A driver need not say it more often than ten times a second.
+    LinkProgress {
+        /// By which link.
+        epoch: LinkEpoch,
+    },
+    /// A link is over.
+    LinkDown {
+        /// Which.
+        epoch: LinkEpoch,
+        /// Why.
+        cause: LinkDownCause,
+    },
+    /// Time has passed: [`Engine::next_deadline`](crate::Engine::next_deadline) has come.
+    Timer,
+    /// An operator orders something.
+    Command {
+        /// Under this id the answer will come, exactly once.
+        id: CommandId,
+        /// The order.
+        command: Command,
+    },
+}
+
+/// What a client can ask of a volume. Ranges lie within the volume; the driver has checked that.
+#[derive(Clone, Debug)]
+pub enum ClientOp {
+    /// Read these bytes.
+    Read(ByteRange),
+    /// Write these bytes.
+    Write {
+        /// Where; its length is that of `data`.
+        range: ByteRange,
+        /// What.
+        data: Bytes,
+        /// Answer only when this write is durable.
+        fua: bool,
+    },
+    /// Make these bytes zero. A trim is this with `unmap`.
+    Zero {
+        /// Where.
+        range: ByteRange,
+        /// Whether the space may be given back.
+        unmap: bool,
+        /// Answer only when it is durable.
+        fua: bool,
+    },
+    /// Make every write durable that was answered, on either node, before this.
+    Flush,
+}
+
+/// Why a link is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkDownCause {
+    /// The connection was closed or reset.
+    Closed,
+    /// The peer sent what is not the protocol.
+    Protocol,
+}
+
+/// Why a disk operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// The device reported an error.
+    Io(String),
+    /// There is no room on the device.
+    NoSpace,
+}
+
+impl std::fmt::Display for DiskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(text) => f.write_str(text),
+            Self::NoSpace => f.write_str("no space left on the device"),
+        }
+    }
+}
+
+/// What an operator can order. Each is answered by
+/// [`Effect::CommandDone`](crate::Effect::CommandDone).
+#[derive(Debug)]
+pub enum Command {
+    /// Take a disk into service. The driver has made `recovered.plan` durable.
+    Attach {
+        /// The volume.
+        volume: VolumeId,
+        /// Its metadata as found and recovered.
+        recovered: Box<Recovered>,
+        /// The smallest unit that the disk writes without reading around it, in bytes: 1, 512 or
+        /// 4096. Writes that share a unit are never in flight together.
+        granule: u64,
+    },
+    /// Let a disk go, in order.
+    Detach {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// Seek the peer.
+    Connect,
+    /// Say good-bye to the peer and stand alone.
+    Disconnect,
+    /// Become Primary.
+    Promote {
+        /// Take the local disk as UpToDate if no UpToDate copy can be reached.
+        force: bool,
+    },
+    /// Become Secondary.
+    Demote,
+    /// End in order: drain, flush, clean the logs, say good-bye, let the disks go. The engine
+    /// takes no further command; when this is answered it can be dropped.
+    Stop,
+}
+
+/// How long an orderly end may wait for what is in flight before the driver gives up on it.
+pub const STOP_PATIENCE: Span = Span::secs(30);

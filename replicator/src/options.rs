@@ -1,0 +1,106 @@
+//! What an engine is told at construction.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use types::{NodeId, Span, VolumeId};
+use zeroize::Zeroizing;
+
+/// A resource as one node sees it.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The name of the resource; the peer must use the same.
+    pub resource: String,
+    /// Which of the two nodes this engine is. The lower id is the arbiter.
+    pub node: NodeId,
+    /// This node's name, for messages to people.
+    pub node_name: String,
+    /// The other node's name, for messages to people.
+    pub peer_name: String,
+    /// The volumes, in order; both nodes must have the same.
+    pub volumes: Vec<VolumeId>,
+    /// Everything that can be tuned.
+    pub options: Options,
+}
+
+impl EngineConfig {
+    /// The id of the other node.
+    pub const fn peer(&self) -> NodeId {
+        NodeId(1 - self.node.0)
+    }
+
+    /// Whether this node breaks ties: the one with the lower id does.
+    pub const fn is_arbiter(&self) -> bool {
+        self.node.0 == 0
+    }
+}
+
+/// Options of a resource, with the names and defaults of drbd.conf where it has them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `allow-two-primaries`: both nodes may be Primary at once.
+    pub allow_two_primaries: bool,
+    /// `shared-secret`: proves to each node that the other knows it.
+    pub shared_secret: Option<Secret>,
+    /// `timeout`: how long a lost peer may take to come back before this node goes on alone; and,
+    /// times [`Self::ko_count`], how long a write may stay unanswered by the peer.
+    pub timeout: Span,
+    /// `ko-count`: see [`Self::timeout`]; zero switches that check off.
+    pub ko_count: u32,
+    /// `ping-int`: after so long without a word from the peer it is asked for one.
+    pub ping_int: Span,
+    /// `ping-timeout`: how long the answer may take.
+    pub ping_timeout: Span,
+    /// `connect-int`: the longest pause between two attempts to connect.
+    pub connect_int: Span,
+    /// Options that must have the same value on both nodes, by name; a difference is refused at
+    /// the handshake with both values shown.
+    pub must_match: BTreeMap<String, String>,
+    /// A receiver makes the peer's writes durable by itself after so long.
+    pub flush_interval: Span,
+    /// A receiver makes the peer's writes durable by itself after so many bytes.
+    pub flush_bytes: u64,
+    /// How many bytes a resync target asks for ahead.
+    pub resync_window: u64,
+    /// The largest single resync request in bytes; a multiple of the block size.
+    pub resync_request: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            allow_two_primaries: false,
+            shared_secret: None,
+            timeout: Span::secs(6),
+            ko_count: 7,
+            ping_int: Span::secs(10),
+            ping_timeout: Span::millis(500),
+            connect_int: Span::secs(10),
+            must_match: BTreeMap::new(),
+            flush_interval: Span::secs(1),
+            flush_bytes: 64 << 20,
+            resync_window: 8 << 20,
+            resync_request: 1 << 20,
+        }
+    }
+}
+
+/// A shared secret: never printed, wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// The secret of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

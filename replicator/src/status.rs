@@ -1,0 +1,95 @@
+//! A picture of an engine, for status output and metrics.
+
+use metadata::{Flags, Generations};
+use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
+
+/// A resource at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This node's role.
+    pub role: Role,
+    /// The peer's role.
+    pub peer_role: Role,
+    /// The link.
+    pub connection: ConnectionState,
+    /// Whether the verdict with the peer is taken and every volume replicates or resyncs.
+    pub established: bool,
+    /// Both nodes have written alone: what the handshake found, in words, until a later handshake
+    /// finds otherwise.
+    pub split_brain: Option<String>,
+    /// Why the last connection was refused, if it was.
+    pub last_refusal: Option<String>,
+    /// How often a session was resumed.
+    pub resumed: u64,
+    /// Each volume, in order.
+    pub volumes: Vec<VolumeStatus>,
+}
+
+/// A volume at one moment.
+#[derive(Clone, Debug)]
+pub struct VolumeStatus {
+    /// Its number.
+    pub id: VolumeId,
+    /// The local copy.
+    pub disk: DiskState,
+    /// The peer's copy.
+    pub peer_disk: DiskState,
+    /// Replication.
+    pub replication: ReplicationState,
+    /// Bytes that clients see; zero as long as nobody knows.
+    pub size_bytes: u64,
+    /// How many blocks of 4 KiB are marked out-of-sync.
+    pub out_of_sync_blocks: u64,
+    /// The identifiers of the local copy, when there is one.
+    pub generations: Option<Generations>,
+    /// The flags of the local copy, when there is one.
+    pub flags: Option<Flags>,
+    /// How many clients have it open.
+    pub clients: u32,
+    /// The running resync.
+    pub resync: Option<ResyncStatus>,
+    /// Bytes that the running or last resync has carried, to or from the peer.
+    pub resync_bytes: u64,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// A resync at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResyncStatus {
+    /// When it started.
+    pub started: Time,
+    /// Blocks that it began with.
+    pub total_blocks: u64,
+    /// Blocks still to go.
+    pub left_blocks: u64,
+}
+
+/// Numbers that only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes read from the local disk for clients and the peer.
+    pub read_bytes: u64,
+    /// Bytes written to the local disk.
+    pub written_bytes: u64,
+    /// Bytes of payload sent to the peer.
+    pub sent_bytes: u64,
+    /// Bytes of payload received from the peer.
+    pub received_bytes: u64,
+    /// Activity-log transactions.
+    pub al_writes: u64,
+    /// Bitmap pages written.
+    pub bm_writes: u64,
+    /// Concurrent writes in which this node's prevailed.
+    pub conflicts_won: u64,
+    /// Concurrent writes in which the peer's prevailed.
+    pub conflicts_lost: u64,
+    /// Writes of this node's clients that the peer answered as superseded.
+    pub superseded: u64,
+    /// Requests of clients not yet answered.
+    pub upper_pending: u64,
+    /// Writes sent to the peer and not yet answered.
+    pub pending: u64,
+    /// Writes received from the peer and not yet answered.
+    pub unacked: u64,
+}

@@ -1,0 +1,278 @@
+//! Reads requests: many small ones with one receive, large payloads straight into their buffers.
+
+use super::buffers::{PayloadBuffers, VecBuffers};
+use crate::errno::Errno;
+use crate::export::ExportInfo;
+use crate::proto::RequestHeader;
+use crate::request::{BrokenRequest, Command, Header, Request, parse};
+use bytes::{Buf, Bytes, BytesMut};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use types::ByteRange;
+
+/// What one receive asks the socket for: room for hundreds of headers, or some small writes.
+const RECEIVE_BYTES: usize = 64 << 10;
+/// A payload that misses at least so much is received straight into its buffer. One that misses
+/// less comes through the receive buffer, with the requests behind it.
+const DIRECT_BYTES: usize = 16 << 10;
+
+/// What the client has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A request to be done and answered.
+    Request(Request),
+    /// A request that breaks a rule; to be answered with `errno`. The connection goes on.
+    Reject {
+        /// The request's.
+        cookie: u64,
+        /// What the client is told.
+        errno: Errno,
+        /// What the log is told.
+        why: String,
+    },
+    /// The client goes away in order: what is in flight is finished and answered, then the
+    /// connection is closed. There is no reply to this.
+    Disconnect,
+}
+
+/// Why no more requests can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The client has closed its side between two requests without saying so. It may still
+    /// listen for the replies to what is in flight.
+    #[error("the client has hung up")]
+    HungUp,
+    /// The client has closed its side in the middle of a request, which is dropped.
+    #[error("the client has hung up in the middle of a request")]
+    Truncated,
+    /// The client has broken the protocol; the rest cannot be understood.
+    #[error("the client has broken the protocol: {0}")]
+    Protocol(#[from] BrokenRequest),
+    /// The socket failed.
+    #[error("the connection failed while reading")]
+    Io(#[from] io::Error),
+}
+
+/// Reads the requests of one connection. See [`PayloadBuffers`] for the payloads' memory.
+///
+/// Backpressure is the caller's: nothing is read while [`next`](Self::next) is not polled, and
+/// what is read ahead is bounded.
+#[derive(Debug)]
+pub struct RequestReader<R, P: PayloadBuffers = VecBuffers> {
+    read: R,
+    export: ExportInfo,
+    buffers: P,
+    /// Received and not yet understood.
+    received: BytesMut,
+    state: State<P::Buf>,
+}
+
+#[derive(Debug)]
+enum State<B> {
+    /// A request begins.
+    Header,
+    /// A WRITE was announced, and there is no buffer for it yet.
+    Claim(Write),
+    /// A WRITE is being received; `filled` bytes of `buf` are there.
+    Payload { write: Write, buf: B, filled: usize },
+    /// The payload of a refused WRITE is thrown away; `left` bytes are still to come.
+    Drain { left: usize, reject: Incoming },
+    /// The client has said that it goes.
+    Disconnected,
+    /// The stream is at its end or out of step.
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    cookie: u64,
+    range: ByteRange,
+    fua: bool,
+}
+
+impl Write {
+    fn len(&self) -> usize {
+        usize::try_from(self.range.len).expect("a payload is at most a u32 long")
+    }
+
+    fn with(self, data: Bytes) -> Incoming {
+        let Self { cookie, range, fua } = self;
+        assert_eq!(data.len() as u64, range.len, "the buffer of a WRITE is as long as the WRITE");
+        Incoming::Request(Request { cookie, command: Command::Write { range, data, fua } })
+    }
+}
+
+impl<R, P: PayloadBuffers> RequestReader<R, P> {
+    /// A reader of `read`, which carries on after the bytes of `leftover`.
+    pub fn new(read: R, export: &ExportInfo, leftover: BytesMut, buffers: P) -> Self {
+        export.assert_valid();
+        let state = State::Header;
+        Self { read, export: export.clone(), buffers, received: leftover, state }
+    }
+
+    /// The next request if it has wholly been received already, so that a turn of a loop takes
+    /// all that one receive brought. Reads nothing.
+    pub fn buffered(&mut self) -> Option<Result<Incoming, ConnectionError>> {
+        // Nobody is woken: a caller that gets nothing here goes on with `next`.
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_buffered(&mut cx) {
+            Poll::Ready(Ok(Some(incoming))) => Some(Ok(incoming)),
+            Poll::Ready(Err(error)) => Some(Err(error)),
+            Poll::Ready(Ok(None)) | Poll::Pending => None,
+        }
+    }
+
+    /// Whether the last request read from the wire is still incomplete.
+    pub fn is_mid_request(&self) -> bool {
+        match self.state {
+            State::Header => !self.received.is_empty(),
+            State::Claim(_) | State::Payload { .. } | State::Drain { .. } => true,
+            State::Disconnected | State::Broken => false,
+        }
+    }
+
+    /// `Ready(None)`: more bytes are needed. `Pending`: a buffer is needed.
+    fn poll_buffered(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Incoming>, ConnectionError>> {
+        loop {
+            match &mut self.state {
+                State::Header => match self.header() {
+                    Ok(None) => return Poll::Ready(Ok(None)),
+                    Ok(Some(Some(incoming))) => return Poll::Ready(Ok(Some(incoming))),
+                    Ok(Some(None)) => {}
+                    Err(error) => return Poll::Ready(Err(self.broken(error.into()))),
+                },
+                State::Claim(write) => {
+                    let write = *write;
+                    ready!(self.buffers.poll_ready(cx, write.len()));
+                    let mut buf = self.buffers.take(write.len());
+                    assert_eq!(buf.as_mut().len(), write.len(), "a buffer is as long as asked for");
+                    self.state = State::Payload { write, buf, filled: 0 };
+                }
+                State::Payload { write, buf, filled } => {
+                    let rest = &mut buf.as_mut()[*filled..];
+                    let here = rest.len().min(self.received.len());
+                    self.received.copy_to_slice(&mut rest[..here]);
+                    *filled += here;
+                    if *filled < write.len() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    return Poll::Ready(Ok(Some(self.finish_write())));
+                }
+                State::Drain { left, .. } => {
+                    let here = (*left).min(self.received.len());
+                    self.received.advance(here);
+                    *left -= here;
+                    if *left > 0 {
+                        return Poll::Ready(Ok(None));
+                    }
+                    let drained = std::mem::replace(&mut self.state, State::Header);
+                    let State::Drain { reject, .. } = drained else {
+                        unreachable!("the state was just looked at");
+                    };
+                    return Poll::Ready(Ok(Some(reject)));
+                }
+                State::Disconnected => return Poll::Ready(Ok(Some(Incoming::Disconnect))),
+                State::Broken => return Poll::Ready(Err(ConnectionError::HungUp)),
+            }
+        }
+    }
+
+    /// Takes one header from what was received. `None`: it is not all there. `Some(None)`: the
+    /// state says what follows.
+    fn header(&mut self) -> Result<Option<Option<Incoming>>, BrokenRequest> {
+        use zerocopy::FromBytes;
+        let Ok((header, _)) = RequestHeader::ref_from_prefix(&self.received) else {
+            return Ok(None);
+        };
+        let header = parse(header, &self.export)?;
+        self.received.advance(size_of::<RequestHeader>());
+        Ok(Some(match header {
+            Header::Ready(request) => Some(Incoming::Request(request)),
+            Header::Write { cookie, range, fua } if range.is_empty() => {
+                Some(Write { cookie, range, fua }.with(Bytes::new()))
+            }
+            Header::Write { cookie, range, fua } => {
+                self.state = State::Claim(Write { cookie, range, fua });
+                None
+            }
+            Header::Refused { cookie, errno, why, payload } => {
+                let reject = Incoming::Reject { cookie, errno, why };
+                self.state = State::Drain { left: payload as usize, reject };
+                None
+            }
+            Header::Disconnect => {
+                self.state = State::Disconnected;
+                None
+            }
+        }))
+    }
+
+    fn finish_write(&mut self) -> Incoming {
+        let State::Payload { write, buf, filled } =
+            std::mem::replace(&mut self.state, State::Header)
+        else {
+            unreachable!("only a payload is finished");
+        };
+        assert_eq!(filled, write.len(), "a WRITE is handed on when it is all there");
+        write.with(self.buffers.finish(buf))
+    }
+
+    fn broken(&mut self, error: ConnectionError) -> ConnectionError {
+        self.state = State::Broken;
+        self.received = BytesMut::new();
+        error
+    }
+}
+
+impl<R: AsyncRead + Unpin, P: PayloadBuffers> RequestReader<R, P> {
+    /// The next thing that the client has sent. After [`Incoming::Disconnect`] it is that again;
+    /// after an error it is [`ConnectionError::HungUp`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// When nothing more can be read; close the connection then.
+    pub async fn next(&mut self) -> Result<Incoming, ConnectionError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`next`](Self::next), for a caller with a poll loop of its own.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, ConnectionError>> {
+        loop {
+            if let Some(incoming) = ready!(self.poll_buffered(cx))? {
+                return Poll::Ready(Ok(incoming));
+            }
+            match ready!(self.poll_receive(cx)) {
+                Ok(0) => {
+                    let cut = self.is_mid_request();
+                    let error =
+                        if cut { ConnectionError::Truncated } else { ConnectionError::HungUp };
+                    return Poll::Ready(Err(self.broken(error)));
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(self.broken(error.into()))),
+            }
+        }
+    }
+
+    /// One receive, to where the bytes belong.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let State::Payload { buf, filled, .. } = &mut self.state {
+            let rest = &mut buf.as_mut()[*filled..];
+            if rest.len() >= DIRECT_BYTES {
+                assert!(self.received.is_empty(), "what was received before comes first");
+                let mut rest = ReadBuf::new(rest);
+                ready!(Pin::new(&mut self.read).poll_read(cx, &mut rest))?;
+                *filled += rest.filled().len();
+                return Poll::Ready(Ok(rest.filled().len()));
+            }
+        }
+        assert!(self.received.len() < size_of::<RequestHeader>(), "what is there is taken first");
+        self.received.reserve(RECEIVE_BYTES - self.received.len());
+        pin!(self.read.read_buf(&mut self.received)).poll(cx)
+    }
+}

@@ -1,0 +1,170 @@
+//! Answers to options. All that one option is answered with is put into the output together, to
+//! be sent in one piece: nbd-client reads some replies with a single call.
+
+use super::option::Wanted;
+use super::{NegotiationError, TEXT_MAX, Turn};
+use crate::export::{ExportInfo, Refusal, cut};
+use crate::proto::{
+    EXPORT_NAME_PADDING, OPTION_REPLY_MAGIC, OptionReplyHeader, info, option, reply,
+};
+use bytes::{BufMut, BytesMut};
+use zerocopy::IntoBytes;
+
+/// LIST: which exports are there?
+#[derive(Debug)]
+pub struct ListQuestion;
+
+impl ListQuestion {
+    /// Names the exports to the client.
+    pub fn answer(self, exports: &[ExportInfo], output: &mut BytesMut) {
+        let mut entry = BytesMut::new();
+        for export in exports {
+            export.assert_valid();
+            entry.clear();
+            entry.put_u32(export.name.len() as u32);
+            entry.put_slice(export.name.as_bytes());
+            let room = TEXT_MAX - export.name.len();
+            entry.put_slice(cut(&export.description, room).as_bytes());
+            put(output, option::LIST, reply::SERVER, &entry);
+        }
+        put(output, option::LIST, reply::ACK, &[]);
+    }
+}
+
+/// INFO: what is this export like?
+#[derive(Debug)]
+pub struct FindQuestion {
+    pub(super) name: String,
+    pub(super) wanted: Wanted,
+}
+
+impl FindQuestion {
+    /// The name that the client asks for, possibly empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Describes the export to the client, or says why not.
+    pub fn answer(self, found: Result<ExportInfo, Refusal>, output: &mut BytesMut) {
+        match found {
+            Ok(export) => put_export(output, option::INFO, &export, self.wanted),
+            Err(refusal) => put_refusal(output, option::INFO, &self.name, &refusal),
+        }
+    }
+}
+
+/// GO or EXPORT_NAME: may this export be used, now?
+#[derive(Debug)]
+pub struct OpenQuestion {
+    name: String,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Go(Wanted),
+    ExportName { no_zeroes: bool },
+}
+
+impl OpenQuestion {
+    pub(super) fn by_go(name: String, wanted: Wanted) -> Self {
+        Self { name, asked: Asked::Go(wanted) }
+    }
+
+    pub(super) fn by_export_name(name: String, no_zeroes: bool) -> Self {
+        Self { name, asked: Asked::ExportName { no_zeroes } }
+    }
+
+    /// The name that the client asks for, possibly empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Begins the transmission phase, or says why not; then a client that used GO may go on with
+    /// other options.
+    pub fn answer(self, opened: Result<ExportInfo, Refusal>, output: &mut BytesMut) -> Turn {
+        match (self.asked, opened) {
+            (Asked::Go(wanted), Ok(export)) => {
+                put_export(output, option::GO, &export, wanted);
+                Turn::Done(export)
+            }
+            (Asked::Go(_), Err(refusal)) => {
+                put_refusal(output, option::GO, &self.name, &refusal);
+                Turn::Answered
+            }
+            (Asked::ExportName { no_zeroes }, Ok(export)) => {
+                export.assert_valid();
+                output.put_u64(export.size);
+                output.put_u16(export.transmission_flags());
+                output.put_bytes(0, if no_zeroes { 0 } else { EXPORT_NAME_PADDING });
+                Turn::Done(export)
+            }
+            (Asked::ExportName { .. }, Err(refusal)) => {
+                Turn::Close(NegotiationError::Refused { name: self.name, why: refusal.to_string() })
+            }
+        }
+    }
+}
+
+/// One reply to an option.
+///
+/// # Panics
+/// If the payload reaches 4096 bytes, which nbd-client does not take.
+pub(super) fn put(output: &mut BytesMut, option: u32, kind: u32, payload: &[u8]) {
+    assert!(payload.len() < 4096, "a reply of {} bytes to option {option}", payload.len());
+    let header = OptionReplyHeader {
+        magic: OPTION_REPLY_MAGIC.into(),
+        option: option.into(),
+        kind: kind.into(),
+        len: (payload.len() as u32).into(),
+    };
+    output.reserve(size_of::<OptionReplyHeader>() + payload.len());
+    output.put_slice(header.as_bytes());
+    output.put_slice(payload);
+}
+
+/// One error reply; the text is for people.
+pub(super) fn put_error(output: &mut BytesMut, option: u32, kind: u32, why: &str) {
+    put(output, option, kind, cut(why, TEXT_MAX).as_bytes());
+}
+
+fn put_refusal(output: &mut BytesMut, option: u32, name: &str, refusal: &Refusal) {
+    let kind = match refusal {
+        Refusal::Unknown => reply::ERR_UNKNOWN,
+        Refusal::Policy(_) => reply::ERR_POLICY,
+        Refusal::Shutdown(_) => reply::ERR_SHUTDOWN,
+    };
+    // The client's own words come back cut and escaped: they may be long, and go to a terminal.
+    let name = cut(name, ExportInfo::NAME_MAX);
+    put_error(output, option, kind, &format!("export {name:?}: {refusal}"));
+}
+
+fn put_export(output: &mut BytesMut, option: u32, export: &ExportInfo, wanted: Wanted) {
+    export.assert_valid();
+    let mut piece = BytesMut::new();
+    let mut put_info = |kind: u16, fill: &dyn Fn(&mut BytesMut)| {
+        piece.clear();
+        piece.put_u16(kind);
+        fill(&mut piece);
+        put(output, option, reply::INFO, &piece);
+    };
+    put_info(info::EXPORT, &|piece| {
+        piece.put_u64(export.size);
+        piece.put_u16(export.transmission_flags());
+    });
+    if wanted.name {
+        put_info(info::NAME, &|piece| piece.put_slice(export.name.as_bytes()));
+    }
+    if wanted.description && !export.description.is_empty() {
+        let description = cut(&export.description, TEXT_MAX);
+        put_info(info::DESCRIPTION, &|piece| piece.put_slice(description.as_bytes()));
+    }
+    if wanted.block_size {
+        put_info(info::BLOCK_SIZE, &|piece| {
+            piece.put_u32(export.min_block);
+            piece.put_u32(export.preferred_block);
+            piece.put_u32(export.max_payload);
+        });
+    }
+    put(output, option, reply::ACK, &[]);
+}

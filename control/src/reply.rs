@@ -1,0 +1,56 @@
+//! What a daemon answers.
+
+use crate::{Failure, ResourceStatus};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One frame of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Something to tell the operator; more frames follow.
+    Note(String),
+    /// It is done. Final.
+    Done(Answer),
+    /// It is not done. Final.
+    Failed(Failure),
+}
+
+impl Reply {
+    /// Whether no more frames follow.
+    pub const fn is_final(&self) -> bool {
+        !matches!(self, Self::Note(_))
+    }
+}
+
+/// What comes with a command that is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Nothing.
+    Nothing,
+    /// Who the daemon is.
+    Version(DaemonVersion),
+    /// The resources, by name.
+    Status(Vec<ResourceStatus>),
+}
+
+/// Who the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DaemonVersion {
+    /// Its release.
+    pub release: String,
+    /// The version of the control protocol.
+    pub control: u32,
+    /// The version of the replication protocol.
+    pub replication: u32,
+    /// Its process.
+    pub pid: u32,
+    /// The name that it was started with (`--node`); nothing if it takes the host's name.
+    pub node: Option<String>,
+    /// Where it keeps what is up.
+    pub state_dir: PathBuf,
+    /// Where it serves NBD, as `unix:PATH` or `tcp:ADDR:PORT`.
+    pub nbd: Vec<String>,
+}

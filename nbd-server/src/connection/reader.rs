@@ -276,3 +276,6 @@ impl<R: AsyncRead + Unpin, P: PayloadBuffers> RequestReader<R, P> {
         pin!(self.read.read_buf(&mut self.received)).poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

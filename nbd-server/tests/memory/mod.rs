@@ -1,0 +1,106 @@
+//! An export in memory, and the shortest program that serves it: read, do, push, flush. It does
+//! one request after another, so every answered write is durable, as far as memory is.
+
+use bytes::Bytes;
+use nbd_server::{
+    Command, ConnectionError, ExportInfo, Exports, Incoming, Refusal, ReplyWriter, Request,
+    RequestReader, VecBuffers, negotiate,
+};
+use std::cell::RefCell;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use types::ByteRange;
+
+/// When so many bytes of replies wait, no more requests are taken.
+const PENDING_MAX_BYTES: usize = 32 << 20;
+
+/// One writable export, one read-only view of it, and one that is refused.
+pub(crate) struct Memory {
+    info: ExportInfo,
+    data: RefCell<Vec<u8>>,
+}
+
+impl Memory {
+    /// The export `name` of `size` zeros.
+    pub(crate) fn new(name: &str, size: u64) -> Self {
+        let description = format!("{size} bytes of memory");
+        let info = ExportInfo { description, ..ExportInfo::new(name, size) };
+        let size = usize::try_from(size).expect("memory is addressable");
+        Self { info, data: RefCell::new(vec![0; size]) }
+    }
+
+    fn read_only(&self) -> ExportInfo {
+        let name = format!("{}-ro", self.info.name);
+        ExportInfo { name, read_only: true, ..self.info.clone() }
+    }
+
+    /// Serves one client from the greeting to its end.
+    pub(crate) async fn serve<S>(
+        &self,
+        mut stream: S,
+        peer: &str,
+    ) -> Result<(), Box<dyn std::error::Error>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let negotiated = negotiate(&mut stream, self, peer, Duration::from_secs(10)).await?;
+        let (read, write) = tokio::io::split(stream);
+        let export = negotiated.export;
+        let mut reader = RequestReader::new(read, &export, negotiated.leftover, VecBuffers);
+        let mut writer = ReplyWriter::new(write);
+        loop {
+            let mut next = Some(reader.next().await);
+            // A client that has hung up may still listen for the replies that are queued.
+            while let Some(incoming) = next.take() {
+                match incoming {
+                    Ok(Incoming::Request(request)) => {
+                        writer.push(request.cookie, Ok(self.execute(request)));
+                    }
+                    Ok(Incoming::Reject { cookie, errno, .. }) => writer.push(cookie, Err(errno)),
+                    Ok(Incoming::Disconnect) | Err(ConnectionError::HungUp) => {
+                        return Ok(writer.flush().await?);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                if writer.pending_bytes() < PENDING_MAX_BYTES {
+                    next = reader.buffered();
+                }
+            }
+            writer.flush().await?;
+        }
+    }
+
+    fn execute(&self, request: Request) -> Bytes {
+        let mut data = self.data.borrow_mut();
+        match request.command {
+            Command::Read(range) => return Bytes::copy_from_slice(&data[indices(range)]),
+            Command::Write { range, data: new, .. } => data[indices(range)].copy_from_slice(&new),
+            Command::Zero { range, .. } => data[indices(range)].fill(0),
+            Command::Flush | Command::Cache(_) => {}
+        }
+        Bytes::new()
+    }
+}
+
+fn indices(range: ByteRange) -> std::ops::Range<usize> {
+    let index = |at| usize::try_from(at).expect("a valid range lies in memory");
+    index(range.offset)..index(range.end())
+}
+
+impl Exports for Memory {
+    fn list(&self) -> Vec<ExportInfo> {
+        vec![self.info.clone(), self.read_only()]
+    }
+
+    fn find(&self, name: &str) -> Result<ExportInfo, Refusal> {
+        match name {
+            "" => Ok(self.info.clone()),
+            "secondary" => Err(Refusal::Policy("this node is Secondary".to_owned())),
+            name => self.list().into_iter().find(|e| e.name == name).ok_or(Refusal::Unknown),
+        }
+    }
+
+    async fn open(&self, name: &str, _peer: &str) -> Result<ExportInfo, Refusal> {
+        self.find(name)
+    }
+}

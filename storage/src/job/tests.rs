@@ -1,0 +1,1 @@
+//! Rules of a request, without any I/O.

@@ -1,0 +1,351 @@
+//! The verdict that two copies of a volume draw when their nodes meet: who is the source of a
+//! resync and over which blocks, or why there must not be one.
+//!
+//! [`decide`] is one pure function, total and antisymmetric: both nodes compute it from the same
+//! two [`Side`]s and reach mirrored verdicts without a word more. It never says in sync while a
+//! block is marked on either side. The rules are tried in this order; ids are compared without
+//! bit 0.
+//!
+//! | | if | then |
+//! |---|---|---|
+//! | 1 | a side has no disk | nothing to decide |
+//! | 2 | the session goes on and nobody went solo | resume |
+//! | 3 | both are one node, or one disk and its copy | refuse |
+//! | 4 | a side is just created | it is the target, of everything; both: unusable |
+//! | 5 | a side is Inconsistent | it is the target; both: unusable |
+//! | 6 | equal generations, nothing marked | in sync |
+//! | 7 | equal generations, something marked | see `equal.rs`: by crash, role, worth, marks, arbiter |
+//! | 8 | one is ahead of the other | it is the source |
+//! | 9 | both went on from a common generation | split brain |
+//! | 10 | nothing in common | unrelated |
+//!
+//! **Outdated.** The mark says «the peer may have gone on without me». The generations say whether
+//! it did, so they win over the mark: a copy that is a generation ahead is the source even if it
+//! is Outdated and the other UpToDate, because the other lacks writes that were answered. With
+//! equal generations nobody answered a write alone: the mark decides only where no rule about
+//! lost writes does, for the copy without it. It never makes a verdict fail.
+
+mod equal;
+mod rule;
+
+use crate::generation::{GenerationId, Generations, HISTORY};
+pub use rule::Rule;
+use types::{DiskState, NodeId, Protocol};
+
+/// What one node brings to the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// Which node; the lower one is the arbiter.
+    pub node: NodeId,
+    /// The generations of its copy.
+    pub generations: Generations,
+    /// What its copy is worth by itself.
+    pub disk: DiskState,
+    /// Whether it is Primary now.
+    pub primary: bool,
+    /// It was Primary when it last stopped, did not stop in order, and has not met the peer since.
+    pub crashed_primary: bool,
+    /// It knows that the peer's copy is Outdated or worse. No rule reads it yet: it is for the
+    /// decision to go on alone.
+    pub peer_outdated: bool,
+    /// All blocks count as marked.
+    pub full_sync: bool,
+    /// How many blocks it has marked as out-of-sync.
+    pub dirty_blocks: u64,
+    /// Session and incarnation agree and no solo write was answered on either side. Computed by
+    /// the engine, the same on both sides.
+    pub resumable: bool,
+    /// The operator said that this side's changes may be thrown away after a split brain.
+    pub discard_my_data: bool,
+    /// The random name of the disk, given when its metadata was created. 0: not known.
+    pub disk_incarnation: u64,
+    /// The newest generation that clients saw from this disk, or unset.
+    pub newest_exposed: GenerationId,
+}
+
+/// What to do, seen from one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on as if the link had never been lost.
+    Resume,
+    /// The copies are equal.
+    InSync,
+    /// This side's data goes to the peer.
+    Source(Extent),
+    /// The peer's data comes here.
+    Target(Extent),
+    /// Both have changes that the other has not.
+    SplitBrain {
+        /// The changes of both are known block by block, so that a policy may decide.
+        automatic: bool,
+    },
+    /// The copies never had a common state.
+    Unrelated,
+    /// Neither copy is of use until one is forced Primary, or a better one is found.
+    BothUnusable,
+    /// The peer has no disk; this side has.
+    NoPeerDisk,
+    /// This side has no disk; the peer has.
+    NoLocalDisk,
+    /// Neither side has a disk.
+    NeitherDisk,
+    /// Something is wrong that a resync would make worse.
+    Refuse(RefuseReason),
+}
+
+/// How much a resync covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The blocks marked on either side.
+    Bitmap,
+    /// Every block.
+    Full,
+}
+
+/// Why two nodes must not connect as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefuseReason {
+    /// Both say that they are this node.
+    SameNode,
+    /// Both disks have one name: one is a copy of the other, made behind replication's back.
+    SameDisk,
+    /// This node's disk is older than what clients saw from it: put back from a snapshot.
+    RolledBack {
+        /// The node with the old disk.
+        node: NodeId,
+    },
+}
+
+impl RefuseReason {
+    /// What is wrong, and the way out.
+    pub fn explain(self) -> String {
+        match self {
+            Self::SameNode => "both nodes have the same node id; \
+                correct `on` and --node so that each takes its own part of the configuration"
+                .to_owned(),
+            Self::SameDisk => "both disks have the same identity, so one is a copy of the other; \
+                run create-md on the copy, and let it be synchronised"
+                .to_owned(),
+            Self::RolledBack { node } => format!(
+                "the disk of node {node} is older than what its clients saw; run invalidate there \
+                 to take the peer's data, or create-md on the other node to keep the old"
+            ),
+        }
+    }
+}
+
+/// A verdict, and the rule that gave it (the same on both sides).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub verdict: Verdict,
+    /// Why.
+    pub rule: Rule,
+}
+
+impl Verdict {
+    /// The verdict that the other side reaches.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Source(extent) => Self::Target(extent),
+            Self::Target(extent) => Self::Source(extent),
+            Self::NoPeerDisk => Self::NoLocalDisk,
+            Self::NoLocalDisk => Self::NoPeerDisk,
+            Self::Resume
+            | Self::InSync
+            | Self::SplitBrain { .. }
+            | Self::Unrelated
+            | Self::BothUnusable
+            | Self::NeitherDisk
+            | Self::Refuse(_) => self,
+        }
+    }
+
+    const fn toward_peer(me_is_source: bool, extent: Extent) -> Self {
+        if me_is_source { Self::Source(extent) } else { Self::Target(extent) }
+    }
+}
+
+impl Side {
+    const fn has_disk(&self) -> bool {
+        match self.disk {
+            DiskState::Diskless
+            | DiskState::Attaching
+            | DiskState::Detaching
+            | DiskState::Failed
+            | DiskState::DUnknown => false,
+            DiskState::Negotiating
+            | DiskState::Inconsistent
+            | DiskState::Outdated
+            | DiskState::Consistent
+            | DiskState::UpToDate => true,
+        }
+    }
+
+    fn inconsistent(&self) -> bool {
+        self.disk == DiskState::Inconsistent
+    }
+
+    fn just_created(&self) -> bool {
+        !self.generations.current.id.is_real()
+    }
+
+    /// Whether anything is marked.
+    const fn dirty(&self) -> bool {
+        self.dirty_blocks > 0 || self.full_sync
+    }
+
+    fn is_arbiter(&self, peer: &Self) -> bool {
+        self.node < peer.node
+    }
+}
+
+/// Some(true) if only the first holds, Some(false) if only the second, None if they agree.
+const fn only_one(mine: bool, theirs: bool) -> Option<bool> {
+    if mine == theirs { None } else { Some(mine) }
+}
+
+/// Decide between this node's copy and the peer's.
+pub fn decide(me: &Side, peer: &Side, protocol: Protocol) -> Decision {
+    let (verdict, rule) = by_presence(me, peer)
+        .or_else(|| by_worth(me, peer))
+        .unwrap_or_else(|| by_generation(me, peer, protocol));
+    let decision = Decision { verdict, rule };
+    refuse_rollback(me, peer, decision).unwrap_or(decision)
+}
+
+/// Rules 1 to 3: is there anything to compare?
+fn by_presence(me: &Side, peer: &Side) -> Option<(Verdict, Rule)> {
+    match (me.has_disk(), peer.has_disk()) {
+        (true, true) => {}
+        (true, false) => return Some((Verdict::NoPeerDisk, Rule::OneDiskless)),
+        (false, true) => return Some((Verdict::NoLocalDisk, Rule::OneDiskless)),
+        (false, false) => return Some((Verdict::NeitherDisk, Rule::BothDiskless)),
+    }
+    if me.resumable && peer.resumable {
+        return Some((Verdict::Resume, Rule::SessionResumed));
+    }
+    if me.node == peer.node {
+        return Some((Verdict::Refuse(RefuseReason::SameNode), Rule::SameNode));
+    }
+    if me.disk_incarnation != 0 && me.disk_incarnation == peer.disk_incarnation {
+        return Some((Verdict::Refuse(RefuseReason::SameDisk), Rule::SameDisk));
+    }
+    None
+}
+
+/// Rules 4 and 5: is one of the copies worth nothing?
+fn by_worth(me: &Side, peer: &Side) -> Option<(Verdict, Rule)> {
+    let fresh = (me.just_created(), peer.just_created());
+    let usable = |side: &Side| !side.just_created() && !side.inconsistent();
+    match (usable(me), usable(peer)) {
+        (true, true) => return None,
+        (false, false) if fresh == (true, true) => {
+            return Some((Verdict::BothUnusable, Rule::BothJustCreated));
+        }
+        (false, false) => return Some((Verdict::BothUnusable, Rule::BothInconsistent)),
+        (true, false) | (false, true) => {}
+    }
+    let me_is_source = usable(me);
+    if fresh != (false, false) {
+        return Some((Verdict::toward_peer(me_is_source, Extent::Full), Rule::OneJustCreated));
+    }
+    let (source, target) = if me_is_source { (me, peer) } else { (peer, me) };
+    // What the target has began as a state that the source's marks are relative to: an
+    // interrupted resync, or an invalidated copy whose own marks say what is bad in it.
+    let began = target.generations.current.id;
+    let known =
+        began.same(source.generations.current.id) || began.same(source.generations.bitmap.id);
+    let (extent, rule) = if !known {
+        (Extent::Full, Rule::InconsistentUnknown)
+    } else {
+        (bitmap_unless_flagged(me, peer), Rule::InconsistentKnown)
+    };
+    Some((Verdict::toward_peer(me_is_source, extent), rule))
+}
+
+/// Rules 6 to 10, for two usable copies.
+fn by_generation(me: &Side, peer: &Side, protocol: Protocol) -> (Verdict, Rule) {
+    let (mine, theirs) = (&me.generations, &peer.generations);
+    if mine.current.id.same(theirs.current.id) {
+        return equal::decide(me, peer, protocol);
+    }
+    let by_bitmap = (ahead_by_bitmap(mine, theirs), ahead_by_bitmap(theirs, mine));
+    let ahead = by_bitmap.0 || mine.remembers(theirs.current.id);
+    let behind = by_bitmap.1 || theirs.remembers(mine.current.id);
+    match (ahead, behind) {
+        (true, true) => settle_split_brain(me, peer, false, Rule::Contradictory),
+        (true, false) | (false, true) if by_bitmap.0 || by_bitmap.1 => {
+            let extent = bitmap_unless_flagged(me, peer);
+            (Verdict::toward_peer(ahead, extent), Rule::AheadByBitmap)
+        }
+        (true, false) | (false, true) => {
+            (Verdict::toward_peer(ahead, Extent::Full), Rule::AheadByHistory)
+        }
+        (false, false) if mine.bitmap.id.is_set() && mine.bitmap.id.same(theirs.bitmap.id) => {
+            settle_split_brain(me, peer, true, Rule::BothAheadOfOne)
+        }
+        (false, false) if common_ancestor(mine, theirs) => {
+            settle_split_brain(me, peer, false, Rule::CommonAncestor)
+        }
+        (false, false) => (Verdict::Unrelated, Rule::NothingInCommon),
+    }
+}
+
+/// The one went on alone from exactly what the other has: its marks are all that differs.
+fn ahead_by_bitmap(one: &Generations, other: &Generations) -> bool {
+    other.current.id.is_real() && one.bitmap.id.same(other.current.id)
+}
+
+fn common_ancestor(mine: &Generations, theirs: &Generations) -> bool {
+    std::iter::once(&mine.bitmap)
+        .chain(&mine.history)
+        .any(|record| theirs.knows(record.id) && !theirs.current.id.same(record.id))
+}
+
+/// A split brain, unless the operator has said on exactly one side that its changes may go. A
+/// Primary's may not: clients look at them.
+fn settle_split_brain(me: &Side, peer: &Side, automatic: bool, rule: Rule) -> (Verdict, Rule) {
+    let gives_in = |side: &Side| side.discard_my_data && !side.primary;
+    match only_one(gives_in(peer), gives_in(me)) {
+        Some(me_is_source) if me.discard_my_data != peer.discard_my_data => {
+            // Only with one common starting point do the marks of both tell all that differs.
+            let extent = if automatic { bitmap_unless_flagged(me, peer) } else { Extent::Full };
+            (Verdict::toward_peer(me_is_source, extent), Rule::Discarded)
+        }
+        Some(_) | None => (Verdict::SplitBrain { automatic }, rule),
+    }
+}
+
+/// A disk that would be source, or pass as equal, although the peer remembers more of what this
+/// very disk showed to clients than the disk itself does.
+fn refuse_rollback(me: &Side, peer: &Side, decision: Decision) -> Option<Decision> {
+    let (mine, theirs) = match decision.verdict {
+        Verdict::Source(_) => (true, false),
+        Verdict::Target(_) => (false, true),
+        Verdict::InSync => (true, true),
+        _ => return None,
+    };
+    // A full history forgets, and then says nothing.
+    let rolled_back = |old: &Side, other: &Side| {
+        let exposed = old.newest_exposed;
+        old.generations.history.len() < HISTORY
+            && other.generations.knows(exposed)
+            && !old.generations.knows(exposed)
+    };
+    let nodes = [
+        (mine && rolled_back(me, peer)).then_some(me.node),
+        (theirs && rolled_back(peer, me)).then_some(peer.node),
+    ];
+    let node = nodes.into_iter().flatten().min()?;
+    let verdict = Verdict::Refuse(RefuseReason::RolledBack { node });
+    Some(Decision { verdict, rule: Rule::RolledBack })
+}
+
+fn bitmap_unless_flagged(me: &Side, peer: &Side) -> Extent {
+    if me.full_sync || peer.full_sync { Extent::Full } else { Extent::Bitmap }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! Equal generations: nobody answered a write alone. What is marked was in flight when somebody
+//! crashed or the link broke, or was found by a verify.
+
+use super::{Rule, Side, Verdict, bitmap_unless_flagged, only_one};
+use types::{DiskState, Protocol};
+
+pub(super) fn decide(me: &Side, peer: &Side, protocol: Protocol) -> (Verdict, Rule) {
+    if !me.dirty() && !peer.dirty() {
+        // A crash marks all that it could have changed, so without marks nothing differs.
+        let missed_end = me.generations.bitmap.id.is_set() != peer.generations.bitmap.id.is_set();
+        let rule = if missed_end { Rule::MissedEnd } else { Rule::NothingMarked };
+        return (Verdict::InSync, rule);
+    }
+    let (me_is_source, rule) = source(me, peer, protocol);
+    (Verdict::toward_peer(me_is_source, bitmap_unless_flagged(me, peer)), rule)
+}
+
+/// Whether this side is the source, and why.
+fn source(me: &Side, peer: &Side, protocol: Protocol) -> (bool, Rule) {
+    let arbiter = me.is_arbiter(peer);
+    if me.crashed_primary && peer.crashed_primary {
+        return (arbiter, Rule::BothCrashed);
+    }
+    if let Some(me_crashed) = only_one(me.crashed_primary, peer.crashed_primary) {
+        return match protocol {
+            // With C the survivor has every write that was answered, and the other may have lost
+            // its cache. (DRBD takes the crashed one.)
+            Protocol::C => (!me_crashed, Rule::SurvivorHasAll),
+            // With A and B the crashed Primary answered writes that the survivor may not have.
+            Protocol::A | Protocol::B => (me_crashed, Rule::CrashedHasAll),
+        };
+    }
+    if let Some(me_primary) = only_one(me.primary, peer.primary) {
+        return (me_primary, Rule::PrimaryNow);
+    }
+    let outdated = |side: &Side| side.disk == DiskState::Outdated;
+    if let Some(me_outdated) = only_one(outdated(me), outdated(peer)) {
+        return (!me_outdated, Rule::OtherOutdated);
+    }
+    if let Some(me_dirty) = only_one(me.dirty(), peer.dirty()) {
+        return (me_dirty, Rule::MarkedHere);
+    }
+    (arbiter, Rule::MarkedOnBoth)
+}

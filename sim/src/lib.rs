@@ -1,1 +1,5 @@
-//! Deterministic simulator: worlds of engines, disks, links and clients from one seed
+//! Deterministic simulator: worlds of engines, disks, links and clients from one seed.
+#![forbid(unsafe_code)]
+
+pub mod history;
+pub mod linear;

@@ -1,1 +1,3 @@
 //! Tests of the real processes
+
+pub mod nbd_client;

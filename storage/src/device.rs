@@ -115,6 +115,7 @@ impl Device {
     /// # Panics
     /// If a write's data is not as long as its range.
     pub fn submit(&mut self, id: OpId, op: Op) {
+        op.assert_whole();
         match &mut self.inner {
             Inner::Uring(uring) => uring.submit(id, op),
             Inner::Inline(inline) => inline.submit(id, op),
@@ -207,7 +208,8 @@ impl Device {
     /// As the completion of the same request would have.
     pub fn write_now(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
         let range = ByteRange::new(offset, data.len() as u64);
-        self.run_now(Op::Write { range, data: Bytes::copy_from_slice(data), fua: false }).map(drop)
+        let data = Bytes::copy_from_slice(data);
+        self.run_now(Op::Write { range, data, fua: false }).map(drop)
     }
 
     /// Zero at once, blocking, and keep the space. Not together with requests in flight there.

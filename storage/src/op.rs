@@ -62,6 +62,13 @@ impl Op {
         }
     }
 
+    /// Stop the caller who mixed up two writes, on the caller's own thread.
+    pub(crate) fn assert_whole(&self) {
+        if let Self::Write { range, data, .. } = self {
+            assert_eq!(data.len() as u64, range.len, "a write's data is as long as its range");
+        }
+    }
+
     /// Whether a device of so many bytes can do it at all.
     pub(crate) fn check(&self, device_bytes: u64, read_only: bool) -> Result<(), DeviceError> {
         let range = self.range();
@@ -71,9 +78,6 @@ impl Op {
         }
         if matches!(kind, OpKind::Read | OpKind::Write) && range.len > MAX_REQUEST_BYTES {
             return Err(DeviceError::TooLong { kind, range });
-        }
-        if let Self::Write { data, .. } = self {
-            assert_eq!(data.len() as u64, range.len, "a write's data is as long as its range");
         }
         if read_only && matches!(kind, OpKind::Write | OpKind::Zero) {
             return Err(DeviceError::ReadOnly { kind, range });

@@ -33,9 +33,9 @@ async fn serve(
         loop {
             let (stream, _) = listener.accept().await?;
             let memory = Rc::clone(&memory);
-            tokio::task::spawn_local(
-                async move { report(memory.serve(stream, "a local one").await) },
-            );
+            tokio::task::spawn_local(async move {
+                report(memory.serve(stream, "a local client").await);
+            });
         }
     }
     let listener = TcpListener::bind(address.strip_prefix("tcp:").unwrap_or(address)).await?;

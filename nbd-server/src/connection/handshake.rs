@@ -5,6 +5,7 @@ use crate::negotiate::{
     Negotiation, NegotiationError, OPTION_DATA_MAX, OpenQuestion, Question, Turn,
 };
 use bytes::BytesMut;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -125,8 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<'_, S> {
                 biased;
                 opened = &mut open => break opened,
                 read = self.stream.read_buf(&mut self.input), if listen => {
-                    if read? == 0 {
-                        return Err(NegotiationError::HungUp);
+                    match read {
+                        Ok(0) => return Err(NegotiationError::HungUp),
+                        Ok(_) => {}
+                        Err(error) => return Err(lost(error)),
                     }
                 }
             }
@@ -140,10 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<'_, S> {
         match read.map_err(|_| NegotiationError::TimedOut(self.timeout))? {
             Ok(0) => Err(NegotiationError::HungUp),
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                Err(NegotiationError::HungUp)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(lost(error)),
         }
     }
 
@@ -158,8 +158,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<'_, S> {
         };
         timeout_at(self.deadline, send)
             .await
-            .map_err(|_| NegotiationError::TimedOut(self.timeout))??;
+            .map_err(|_| NegotiationError::TimedOut(self.timeout))?
+            .map_err(lost)?;
         self.output.clear();
         Ok(())
+    }
+}
+
+/// A client that vanishes shows as one of several errors, by what was under way.
+fn lost(error: io::Error) -> NegotiationError {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => NegotiationError::HungUp,
+        _ => NegotiationError::Io(error),
     }
 }

@@ -1,0 +1,184 @@
+//! What is wrong with a file, shown so that it can be put right without the manual.
+
+use crate::source::{Sources, Span};
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use std::fmt;
+
+/// How many diagnostics of one run are shown; the rest is counted.
+const MAX_SHOWN: usize = 100;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration is not used.
+    Error,
+    /// The configuration is used, and something in it does not do what it says.
+    Warning,
+}
+
+/// One thing to say about a place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in one line without the place.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What to write under the place; may be empty.
+    pub label: String,
+    /// Other places that belong to it.
+    pub related: Vec<(Span, String)>,
+    /// The rule behind it.
+    pub notes: Vec<String>,
+    /// The way out.
+    pub help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// An error at that place.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span,
+            label: String::new(),
+            related: Vec::new(),
+            notes: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// A warning at that place.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(span, message) }
+    }
+
+    /// Writes this under the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Points at another place too.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Adds a rule.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Adds a way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Adds a way out, if there is one.
+    #[must_use]
+    pub fn help_maybe(mut self, help: Option<String>) -> Self {
+        self.help.extend(help);
+        self
+    }
+
+    /// One line: `warning: FILE:LINE:COLUMN: message`.
+    pub fn one_line(&self, sources: &Sources) -> String {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        format!("{severity}: {}: {}", sources.place(self.span), self.message)
+    }
+
+    /// The full picture, with the source lines; plain text, no colour, ends with a newline.
+    pub fn render(&self, sources: &Sources) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        for snippet in self.snippets(sources) {
+            group = group.element(snippet);
+        }
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        for help in &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = Renderer::plain().decor_style(DecorStyle::Ascii).term_width(140);
+        let mut text = renderer.render(&[group]);
+        text.push('\n');
+        text
+    }
+
+    /// One snippet for each file that the diagnostic points into, its own first.
+    fn snippets<'a>(&'a self, sources: &'a Sources) -> Vec<Snippet<'a, Annotation<'a>>> {
+        let mut files = vec![self.span.source];
+        for (span, _) in &self.related {
+            if !files.contains(&span.source) {
+                files.push(span.source);
+            }
+        }
+        let annotations = |file| {
+            let own = (self.span, &self.label, AnnotationKind::Primary);
+            let related =
+                self.related.iter().map(|(span, label)| (*span, label, AnnotationKind::Context));
+            std::iter::once(own).chain(related).filter(move |(span, ..)| span.source == file).map(
+                |(span, label, kind)| {
+                    let annotation = kind.span(span.start..span.end);
+                    if label.is_empty() { annotation } else { annotation.label(label.as_str()) }
+                },
+            )
+        };
+        files
+            .into_iter()
+            .map(|file| {
+                let source = sources.get(file);
+                Snippet::source(source.text.as_str())
+                    .path(source.path.to_string_lossy())
+                    .annotations(annotations(file))
+            })
+            .collect()
+    }
+}
+
+/// Everything that is wrong with a configuration, with the texts to show it in.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The diagnostics, in the order in which they were found; at least one is an error.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that they point into.
+    pub sources: Sources,
+}
+
+impl Report {
+    /// How many of the diagnostics are errors.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
+            writeln!(f, "{}", diagnostic.render(&self.sources))?;
+        }
+        if self.diagnostics.len() > MAX_SHOWN {
+            writeln!(f, "and {} more, not shown", self.diagnostics.len() - MAX_SHOWN)?;
+        }
+        match self.errors() {
+            1 => write!(f, "the configuration is not used: 1 error"),
+            errors => write!(f, "the configuration is not used: {errors} errors"),
+        }
+    }
+}

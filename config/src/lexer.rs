@@ -1,0 +1,241 @@
+//! Tokens with their places.
+//!
+//! DRBD's scanner has many token classes; here there are five, and what a word means is decided
+//! where it stands. So a device may be called `disk1` and an address is one word.
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{SourceId, Span};
+
+/// The longest unquoted word, in bytes.
+pub(crate) const MAX_WORD: usize = 128;
+/// The longest quoted string, in bytes between the quotes.
+pub(crate) const MAX_STRING: usize = 255;
+
+/// A piece of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Letters, digits, and `/ . _ - : [ ] %`.
+    Word(String),
+    /// What stood between quotes, escapes undone.
+    Quoted(String),
+    /// `{`
+    Open,
+    /// `}`
+    Close,
+    /// `;`
+    Semicolon,
+}
+
+/// Whether a character may stand in an unquoted word.
+pub(crate) fn is_word_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-:[]%".contains(c)
+}
+
+/// Cuts a text into tokens. What is no token is reported and left out.
+pub(crate) fn tokens(
+    source: SourceId,
+    text: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<(Token, Span)> {
+    let mut lexer = Lexer { source, text, at: 0, diagnostics };
+    let mut tokens = Vec::new();
+    while let Some(token) = lexer.token() {
+        tokens.push(token);
+    }
+    tokens
+}
+
+struct Lexer<'a> {
+    source: SourceId,
+    text: &'a str,
+    at: usize,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Lexer<'_> {
+    fn peek(&self) -> Option<char> {
+        self.text[self.at..].chars().next()
+    }
+
+    fn span(&self, start: usize) -> Span {
+        Span { source: self.source, start, end: self.at }
+    }
+
+    fn skip_while(&mut self, wanted: impl Fn(char) -> bool) {
+        let rest = &self.text[self.at..];
+        self.at += rest.find(|c| !wanted(c)).unwrap_or(rest.len());
+    }
+
+    fn token(&mut self) -> Option<(Token, Span)> {
+        loop {
+            let start = self.at;
+            let c = self.peek()?;
+            let token = match c {
+                ' ' | '\t' | '\r' | '\n' => {
+                    self.at += 1;
+                    continue;
+                }
+                '#' => {
+                    self.skip_while(|c| c != '\n');
+                    continue;
+                }
+                '{' | '}' | ';' => {
+                    self.at += 1;
+                    match c {
+                        '{' => Token::Open,
+                        '}' => Token::Close,
+                        _ => Token::Semicolon,
+                    }
+                }
+                '"' => self.quoted(),
+                _ => self.word(),
+            };
+            return Some((token, self.span(start)));
+        }
+    }
+
+    /// A word. Characters that belong in no word are reported and taken along, so that one slip
+    /// does not become several errors.
+    fn word(&mut self) -> Token {
+        let start = self.at;
+        self.skip_while(|c| !" \t\r\n#{};\"".contains(c));
+        let word = &self.text[start..self.at];
+        let span = self.span(start);
+        if let Some((at, c)) = word.char_indices().find(|(_, c)| !is_word_char(*c)) {
+            let place = Span { start: start + at, end: start + at + c.len_utf8(), ..span };
+            let mut wrong = Diagnostic::error(place, format!("character {c:?} in a word"))
+                .note("a word is letters, digits and `/ . _ - : [ ] %`; anything else is quoted");
+            wrong = if word.starts_with("//") || word.starts_with("/*") {
+                wrong.help("comments begin with `#`")
+            } else if c == '=' {
+                wrong.help("name and value are separated by a space alone: `name value;`")
+            } else {
+                wrong.help(format!("write \"{}\"", word.escape_debug()))
+            };
+            self.diagnostics.push(wrong);
+        } else if word.len() > MAX_WORD {
+            self.diagnostics.push(
+                Diagnostic::error(span, "word too long")
+                    .label(format!("{} characters", word.len()))
+                    .note(format!("a word has at most {MAX_WORD} characters, quoted {MAX_STRING}")),
+            );
+        }
+        Token::Word(word.to_owned())
+    }
+
+    fn quoted(&mut self) -> Token {
+        let start = self.at;
+        self.at += 1;
+        let mut string = String::new();
+        loop {
+            match self.peek() {
+                None | Some('\n') => {
+                    self.unterminated(start);
+                    break;
+                }
+                Some('"') => {
+                    self.at += 1;
+                    break;
+                }
+                Some('\\') => self.escape(&mut string),
+                Some(c) => {
+                    self.at += c.len_utf8();
+                    string.push(c);
+                }
+            }
+        }
+        let span = self.span(start);
+        if string.len() > MAX_STRING {
+            self.diagnostics.push(
+                Diagnostic::error(span, "string too long")
+                    .label(format!("{} bytes", string.len()))
+                    .note(format!("a quoted string has at most {MAX_STRING} bytes"))
+                    .help("put a long command into a script and name the script"),
+            );
+        } else if string.contains('\u{fffd}') {
+            self.diagnostics.push(
+                Diagnostic::error(span, "string is not UTF-8")
+                    .help("save the file as UTF-8, or use ASCII"),
+            );
+        }
+        Token::Quoted(string)
+    }
+
+    fn escape(&mut self, string: &mut String) {
+        let start = self.at;
+        self.at += 1;
+        match self.peek() {
+            Some(c @ ('"' | '\\')) => {
+                self.at += 1;
+                string.push(c);
+            }
+            // The loop of the caller reports the missing quote.
+            None | Some('\n') => {}
+            Some(c) => {
+                self.at += c.len_utf8();
+                self.diagnostics.push(
+                    Diagnostic::error(self.span(start), format!("unknown escape `\\{c}`"))
+                        .note("within quotes, `\\\"` stands for a quote and `\\\\` for a backslash")
+                        .help("write the backslash twice"),
+                );
+            }
+        }
+    }
+
+    /// The string ends with the line. Where a `;` ends the line it was most likely meant as such.
+    fn unterminated(&mut self, start: usize) {
+        let line = self.text[start..self.at].trim_end();
+        if line.len() > 1 && line.ends_with(';') {
+            self.at = start + line.len() - 1;
+        }
+        let first = Span { source: self.source, start, end: start + 1 };
+        self.diagnostics.push(
+            Diagnostic::error(first, "quote is not closed")
+                .label("opened here")
+                .note("a string ends on the line on which it begins")
+                .help("write `\"` at its end"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lex(text: &str) -> (Vec<Token>, usize) {
+        let mut diagnostics = Vec::new();
+        let tokens = tokens(SourceId(0), text, &mut diagnostics);
+        (tokens.into_iter().map(|(token, _)| token).collect(), diagnostics.len())
+    }
+
+    #[test]
+    fn words_strings_and_marks() {
+        let word = |text: &str| Token::Word(text.into());
+        let (tokens, errors) = lex("address [::1]:7789;#;\n}\"a \\\"b\\\\\"{");
+        let expected = [
+            word("address"),
+            word("[::1]:7789"),
+            Token::Semicolon,
+            Token::Close,
+            Token::Quoted("a \"b\\".into()),
+            Token::Open,
+        ];
+        assert_eq!((tokens.as_slice(), errors), (expected.as_slice(), 0));
+    }
+
+    #[test]
+    fn an_open_quote_ends_with_its_line_and_leaves_the_semicolon() {
+        let (tokens, errors) = lex("a \"b c;\nd;");
+        assert_eq!(errors, 1);
+        assert_eq!(tokens[1], Token::Quoted("b c;".into()));
+        assert_eq!(tokens[2], Token::Semicolon);
+        assert_eq!(lex("\"\\").1, 1);
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        assert_eq!(lex(&"x".repeat(MAX_WORD)).1, 0);
+        assert_eq!(lex(&"x".repeat(MAX_WORD + 1)).1, 1);
+        assert_eq!(lex(&format!("\"{}\"", "x".repeat(MAX_STRING + 1))).1, 1);
+    }
+}

@@ -1,0 +1,331 @@
+//! From syntax to meaning: which word may stand where, and what it says.
+
+mod connection;
+mod host;
+mod settings;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::grammar::{self, Ends, Keyword};
+use crate::lexer;
+use crate::nearest::nearest;
+use crate::options::{Effect, Section};
+use crate::source::Span;
+use crate::syntax::{Block, Statement, Word};
+use crate::tree::{At, ResourceTree, Sections, Tree, VolumeTree};
+use std::collections::BTreeMap;
+
+/// Checks the statements of all files and sorts them by meaning.
+pub(crate) fn lower(statements: &[Statement], diagnostics: &mut Vec<Diagnostic>) -> Tree {
+    let mut lower = Lower { diagnostics };
+    lower.top(statements)
+}
+
+struct Lower<'a> {
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+/// Which sections were seen in a block, to find those that come twice.
+type Seen = BTreeMap<&'static str, Span>;
+
+impl Lower<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
+    }
+
+    fn top(&mut self, statements: &[Statement]) -> Tree {
+        let mut tree = Tree::default();
+        for statement in statements {
+            let Some(row) = self.keyword(Section::Top, statement) else { continue };
+            match (row.name, &statement.block) {
+                ("global", Some(block)) => {
+                    if let Some(first) = tree.resources.first() {
+                        self.report(
+                            Diagnostic::error(statement.keyword.span, "`global` after a resource")
+                                .label("must come before every resource")
+                                .related(first.span, "the first resource"),
+                        );
+                    }
+                    self.once(&mut tree.global, statement, block, Section::Global);
+                }
+                ("common", Some(block)) => {
+                    self.once(&mut tree.common, statement, block, Section::Common);
+                }
+                ("resource", Some(block)) => {
+                    let resource = self.resource(&statement.arguments[0], block);
+                    self.duplicate_resource(&tree, &resource);
+                    tree.resources.push(resource);
+                }
+                _ => {}
+            }
+        }
+        tree
+    }
+
+    fn duplicate_resource(&mut self, tree: &Tree, resource: &ResourceTree) {
+        if let Some(first) = tree.resources.iter().find(|one| one.name == resource.name) {
+            self.report(
+                Diagnostic::error(resource.span, format!("resource `{}` twice", resource.name))
+                    .label("defined again here")
+                    .related(first.span, "first defined here")
+                    .help("give one of them another name"),
+            );
+        }
+    }
+
+    /// `global` or `common`: nothing but option sections, once.
+    fn once(
+        &mut self,
+        slot: &mut Option<At<Sections>>,
+        statement: &Statement,
+        block: &Block,
+        section: Section,
+    ) {
+        if let Some(first) = slot {
+            self.report(twice(section.name(), statement.keyword.span, first.span));
+            return;
+        }
+        let mut sections = Sections::default();
+        let mut seen = Seen::new();
+        for statement in &block.statements {
+            if section == Section::Global && statement.block.is_none() {
+                self.setting(Section::Global, statement, &mut sections);
+            } else if let Some(row) = self.keyword(section, statement) {
+                self.option_section(row, statement, &mut sections, &mut seen);
+            }
+        }
+        *slot = Some(At { value: sections, span: statement.keyword.span });
+    }
+
+    fn resource(&mut self, name: &Word, block: &Block) -> ResourceTree {
+        let errors = self.errors();
+        self.check_name("resource", name);
+        if name.text.contains('/') {
+            self.report(
+                Diagnostic::error(name.span, "`/` in the name of a resource")
+                    .note("commands and exports take `NAME/N` for volume N of a resource")
+                    .help(format!("for instance `{}`", name.text.replace('/', "-"))),
+            );
+        }
+        let mut resource = ResourceTree {
+            name: name.text.clone(),
+            span: name.span,
+            sections: Sections::default(),
+            volumes: Vec::new(),
+            hosts: Vec::new(),
+            connections: Vec::new(),
+            broken: false,
+        };
+        let mut seen = Seen::new();
+        let mut implicit = VolumeTree::implicit(name.span);
+        for statement in &block.statements {
+            let Some(row) = self.keyword(Section::Resource, statement) else { continue };
+            match (row.name, &statement.block) {
+                ("on", Some(block)) => resource.hosts.extend(self.host(statement, block)),
+                ("volume", Some(block)) => {
+                    if let Some(volume) = self.volume(statement, block) {
+                        self.add_volume(&mut resource.volumes, volume);
+                    }
+                }
+                ("connection" | "connection-mesh", Some(block)) => {
+                    let mesh = row.name == "connection-mesh";
+                    resource.connections.push(self.connection(statement, block, mesh));
+                }
+                ("device" | "disk" | "meta-disk" | "flexible-meta-disk", None) => {
+                    self.volume_line(statement, &mut implicit);
+                }
+                _ => self.option_section(row, statement, &mut resource.sections, &mut seen),
+            }
+        }
+        self.add_implicit(&mut resource.volumes, implicit);
+        resource.broken = self.errors() > errors;
+        resource
+    }
+
+    /// `net { … }` and its like, and `protocol C;` as of 8.3.
+    fn option_section(
+        &mut self,
+        row: &'static Keyword,
+        statement: &Statement,
+        sections: &mut Sections,
+        seen: &mut Seen,
+    ) {
+        let Some(block) = &statement.block else {
+            if row.name == "protocol" {
+                self.setting(Section::Net, statement, sections);
+            }
+            return;
+        };
+        let Ends::Block(section) = row.ends else { return };
+        if let Some(first) = seen.get(row.name) {
+            self.report(twice(row.name, statement.keyword.span, *first));
+        } else {
+            seen.insert(row.name, statement.keyword.span);
+        }
+        if section != Section::Syncer {
+            sections.0.entry(section).or_default();
+        }
+        for statement in &block.statements {
+            if statement.block.is_some() {
+                // Only `tls` of `net` and `plugin` are sections here, and both are refused.
+                self.keyword(section, statement);
+            } else {
+                self.setting(section, statement, sections);
+            }
+        }
+    }
+
+    /// The row of a statement's keyword, if it may stand here, has its words and does something.
+    fn keyword(&mut self, section: Section, statement: &Statement) -> Option<&'static Keyword> {
+        let name = &statement.keyword;
+        if name.text == "skip" && !name.quoted || section == Section::Unknown {
+            return None;
+        }
+        let wants_block = statement.block.is_some();
+        let fits = |row: &&Keyword| matches!(row.ends, Ends::Block(_)) == wants_block;
+        let Some(row) = grammar::at(section, &name.text).find(fits) else {
+            self.not_here(section, statement);
+            return None;
+        };
+        let (least, most) = row.words;
+        if statement.arguments.len() < least {
+            self.report(
+                Diagnostic::error(name.span.after(), format!("`{}` is not complete", name.text))
+                    .label("something is missing here")
+                    .help(format!("it is written `{}`", row.usage)),
+            );
+            return None;
+        }
+        if let Some(surplus) = statement.arguments.get(most) {
+            self.surplus(name, surplus, Some(row.usage));
+            return None;
+        }
+        match row.effect {
+            Effect::Refused(why) => {
+                self.report(
+                    Diagnostic::error(statement.span(), format!("`{}` is refused", name.text))
+                        .note(why),
+                );
+                None
+            }
+            Effect::NoEffect(why) => {
+                let text = format!("`{}` has no effect: {why}", name.text);
+                self.report(Diagnostic::warning(statement.span(), text));
+                None
+            }
+            _ => Some(row),
+        }
+    }
+
+    fn surplus(&mut self, name: &Word, surplus: &Word, usage: Option<&str>) {
+        let wrong = Diagnostic::error(surplus.span, format!("too many words for `{}`", name.text))
+            .label("`;` expected before this")
+            .help_maybe(usage.map(|usage| format!("it is written `{usage}`")));
+        self.report(wrong);
+    }
+
+    /// Reports a word that does not go here: ends the wrong way, goes elsewhere, or is not known.
+    fn not_here(&mut self, section: Section, statement: &Statement) {
+        let name = statement.keyword.text.as_str();
+        let span = statement.keyword.span;
+        let place = match section {
+            Section::Top => "at the top level".to_owned(),
+            _ => format!("in `{}`", section.name()),
+        };
+        if let Some(row) = grammar::at(section, name).next() {
+            let problem = match row.ends {
+                Ends::Block(_) => format!("`{name}` is a section"),
+                Ends::Semicolon => format!("`{name}` is not a section"),
+            };
+            let help = format!("it is written `{}`", row.usage);
+            self.report(Diagnostic::error(statement.span(), problem).help(help));
+            return;
+        }
+        let wrong = Diagnostic::error(span, format!("`{name}` is not known {place}"));
+        let homes = homes(name);
+        let nearest = nearest(name.strip_prefix("no-").unwrap_or(name), words_at(section));
+        let wrong = if !homes.is_empty() {
+            wrong.label("not here").help(format!("it goes {}", homes.join(" or ")))
+        } else if let Some(word) = nearest {
+            wrong.help(format!("did you mean `{word}`?"))
+        } else {
+            let valid: Vec<_> = grammar::valid_words(section).collect();
+            let mut valid: Vec<_> = valid.iter().map(|word| format!("`{word}`")).collect();
+            valid.dedup();
+            wrong.note(format!("valid {place}: {}", valid.join(", ")))
+        };
+        self.report(wrong);
+    }
+
+    /// Names that DRBD takes for something else unless they are quoted.
+    fn check_name(&mut self, what: &str, name: &Word) {
+        let numeric = name.text.starts_with(|c: char| c.is_ascii_digit())
+            && name.text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let why = if name.text.is_empty() {
+            self.report(Diagnostic::error(name.span, format!("empty name of a {what}")));
+            return;
+        } else if name.quoted {
+            if let Some(c) = name.text.chars().find(|c| c.is_control() || c.is_whitespace()) {
+                let text = format!("character {c:?} in the name of a {what}");
+                self.report(Diagnostic::error(name.span, text));
+            }
+            return;
+        } else if grammar::is_reserved(&name.text) {
+            "it is a word of the language"
+        } else if numeric {
+            "it reads as a number or an address"
+        } else if name.text.contains(|c: char| !lexer::is_word_char(c)) {
+            // Reported by the lexer.
+            return;
+        } else if name.text.contains([':', '[', ']', '%']) {
+            "a name has no `:`, `[`, `]`, `%` in it"
+        } else {
+            return;
+        };
+        self.report(
+            Diagnostic::error(name.span, format!("`{}` as the name of a {what}", name.text))
+                .label(why)
+                .help(format!("quote it: \"{}\"", name.text)),
+        );
+    }
+}
+
+fn twice(name: &str, again: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(again, format!("section `{name}` twice"))
+        .label("again here")
+        .related(first, "first here")
+        .help("write all of it into one section")
+}
+
+/// Where a word that is not valid here would be, as «in `net { … }`».
+fn homes(name: &str) -> Vec<String> {
+    let name = name.strip_prefix("no-").unwrap_or(name);
+    let mut sections: Vec<Section> = crate::options::OPTIONS
+        .iter()
+        .filter(|spec| spec.name == name)
+        .map(|spec| spec.home())
+        .chain(
+            grammar::KEYWORDS
+                .iter()
+                .filter(|row| row.name == name)
+                .flat_map(|row| row.within.iter().copied()),
+        )
+        .filter(|section| !matches!(section, Section::Floating | Section::Stacked | Section::Proxy))
+        .collect();
+    sections.sort_unstable();
+    sections.dedup();
+    sections
+        .into_iter()
+        .map(|section| match section {
+            Section::Top => "to the top level".to_owned(),
+            _ => format!("into `{} {{ … }}`", section.name()),
+        })
+        .collect()
+}
+
+fn words_at(section: Section) -> impl Iterator<Item = &'static str> {
+    grammar::valid_words(section)
+}

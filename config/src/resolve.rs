@@ -1,0 +1,220 @@
+//! From what was in the file to what it means: defaults, inheritance, and what must fit together.
+
+mod claims;
+mod host;
+mod options;
+
+use crate::diagnostic::Diagnostic;
+use crate::model::{BecomePrimary, Config, Global, Resource, same_host};
+use crate::options::Section;
+use crate::source::Sources;
+use crate::tree::{ConnectionTree, HostTree, ResourceTree, Sections, Settings, Tree};
+use crate::value::Value;
+pub use host::node_ids;
+
+use claims::Claims;
+use options::Chain;
+
+/// Resolves every resource that has no error of its own.
+pub(crate) fn resolve(tree: &Tree, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Config {
+    let none = Sections::default();
+    let global = tree.global.as_ref().map_or(&none, |at| &at.value);
+    let common = tree.common.as_ref().map_or(&none, |at| &at.value);
+    let mut resolver = Resolver { global, common, sources, diagnostics, claims: Claims::default() };
+    let resources =
+        tree.resources.iter().filter_map(|resource| resolver.resource(resource)).collect();
+    let top = Chain::new([global.get(Section::Global)]);
+    Config {
+        global: Global {
+            disable_ip_verification: top.flag(Section::Global, "disable-ip-verification"),
+            nbd: options::nbd(&Chain::new([global.get(Section::Nbd)])),
+        },
+        resources,
+    }
+}
+
+struct Resolver<'a> {
+    global: &'a Sections,
+    common: &'a Sections,
+    sources: &'a Sources,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    claims: Claims,
+}
+
+impl Resolver<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn resource(&mut self, tree: &ResourceTree) -> Option<Resource> {
+        if tree.broken {
+            return None;
+        }
+        let pair = self.two_hosts(tree)?;
+        let connection = self.one_connection(tree, pair)?;
+        self.check_net(tree, connection);
+        self.check_startup(tree, connection);
+        let hosts = self.hosts(tree, pair, connection)?;
+        let section = |section| Chain::new([tree.sections.get(section), self.common.get(section)]);
+        let nbd = Chain::new([
+            tree.sections.get(Section::Nbd),
+            self.common.get(Section::Nbd),
+            self.global.get(Section::Nbd),
+        ]);
+        Some(Resource {
+            name: tree.name.clone(),
+            hosts,
+            net: options::net(&self.net_chain(tree, connection)),
+            options: options::resource_options(&section(Section::Options)),
+            startup: options::startup(&section(Section::Startup)),
+            handlers: options::handlers(&section(Section::Handlers)),
+            nbd: options::nbd(&nbd),
+            defined_at: self.sources.file_line(tree.span),
+        })
+    }
+
+    fn net_chain<'t>(
+        &'t self,
+        tree: &'t ResourceTree,
+        connection: Option<&'t ConnectionTree>,
+    ) -> Chain<'t> {
+        Chain::new([
+            connection.map(|connection| &connection.net),
+            tree.sections.get(Section::Net),
+            self.common.get(Section::Net),
+        ])
+    }
+
+    /// The two hosts; any other number, or one host twice, is an error.
+    fn two_hosts<'t>(&mut self, tree: &'t ResourceTree) -> Option<[&'t HostTree; 2]> {
+        let name = &tree.name;
+        match tree.hosts.as_slice() {
+            [first, second] if !same_host(&first.name, &second.name) => Some([first, second]),
+            [first, second] => {
+                self.report(
+                    Diagnostic::error(second.span, format!("two `on` sections of one host in `{name}`"))
+                        .label(format!("means the same host as `{}`", first.name))
+                        .related(first.span, "first here")
+                        .note("names are compared without regard to case, and by the first label if one has no dot"),
+                );
+                None
+            }
+            [_, _, third, ..] => {
+                self.report(
+                    Diagnostic::error(third.span, format!("a third host in resource `{name}`"))
+                        .note("not yet: a resource has exactly two hosts"),
+                );
+                None
+            }
+            few => {
+                let text = format!("resource `{name}` needs two hosts and has {}", few.len());
+                self.report(
+                    Diagnostic::error(tree.span, text)
+                        .help("add an `on HOST { … }` section for each of the two"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The connection section, if there is one; its hosts are those of the resource.
+    fn one_connection<'t>(
+        &mut self,
+        tree: &'t ResourceTree,
+        pair: [&HostTree; 2],
+    ) -> Option<Option<&'t ConnectionTree>> {
+        let connection = match tree.connections.as_slice() {
+            [] => return Some(None),
+            [only] => only,
+            [first, second, ..] => {
+                self.report(
+                    Diagnostic::error(second.span, "a second connection")
+                        .related(first.span, "the first one")
+                        .note("two hosts have one connection"),
+                );
+                return None;
+            }
+        };
+        let mut named = [false; 2];
+        for end in &connection.hosts {
+            match pair.iter().position(|host| same_host(&host.name, &end.host)) {
+                Some(index) if !named[index] => named[index] = true,
+                Some(_) => {
+                    let text = format!("host `{}` twice in a connection", end.host);
+                    self.report(Diagnostic::error(end.span, text));
+                    return None;
+                }
+                None => {
+                    let text = format!("host `{}` has no `on` section", end.host);
+                    let hosts = format!("the hosts are `{}` and `{}`", pair[0].name, pair[1].name);
+                    self.report(Diagnostic::error(end.span, text).note(hosts));
+                    return None;
+                }
+            }
+        }
+        if named != [true; 2] {
+            let what = if connection.mesh { "hosts A B;" } else { "host A; host B;" };
+            self.report(
+                Diagnostic::error(connection.span, "a connection needs its two hosts")
+                    .help(format!("write `{what}` with the names of both into it")),
+            );
+            return None;
+        }
+        Some(Some(connection))
+    }
+
+    fn check_net(&mut self, tree: &ResourceTree, connection: Option<&ConnectionTree>) {
+        let chain = self.net_chain(tree, connection);
+        if let Some(digest) = chain.setting("cram-hmac-alg")
+            && chain.setting("shared-secret").is_none()
+        {
+            let wrong = Diagnostic::error(digest.span, "`cram-hmac-alg` without `shared-secret`")
+                .label(format!("resource `{}` has no secret", tree.name))
+                .note("peers would not be authenticated, although this line reads as if they were")
+                .help("set `shared-secret` in the same `net { … }`, or remove the line");
+            self.report(wrong);
+        }
+    }
+
+    fn check_startup(&mut self, tree: &ResourceTree, connection: Option<&ConnectionTree>) {
+        let startup = tree.sections.get(Section::Startup);
+        let setting = startup.and_then(|settings| settings.get("become-primary-on"));
+        let Some((setting, Value::Text(names))) = setting.map(|setting| (setting, &setting.value))
+        else {
+            return;
+        };
+        let names: Vec<&str> = names.split_whitespace().collect();
+        for name in names.iter().filter(|name| **name != "both") {
+            if !tree.hosts.iter().any(|host| same_host(&host.name, name)) {
+                let hosts: Vec<_> =
+                    tree.hosts.iter().map(|host| format!("`{}`", host.name)).collect();
+                let wrong = Diagnostic::error(setting.span, format!("host `{name}` is not known"))
+                    .note(format!("the hosts of `{}` are {}", tree.name, hosts.join(" and ")))
+                    .help("name one of them, or write `both`");
+                self.report(wrong);
+            }
+        }
+        let both = names.contains(&"both") || names.len() > 1;
+        if both && !self.net_chain(tree, connection).flag(Section::Net, "allow-two-primaries") {
+            let text = "`become-primary-on` names both hosts, but `allow-two-primaries` is not \
+                        set: the second one will be refused";
+            self.report(Diagnostic::warning(setting.span, text));
+        }
+    }
+}
+
+impl BecomePrimary {
+    fn from_words(words: &str) -> Self {
+        let names: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        match names.as_slice() {
+            [] => Self::Nobody,
+            names if names.iter().any(|name| name == "both") => Self::Both,
+            _ => Self::Hosts(names),
+        }
+    }
+}
+
+/// The settings of a slot, or none.
+fn of<'a>(settings: Option<&'a Settings>, name: &str) -> Option<&'a crate::tree::Setting> {
+    settings.and_then(|settings| settings.get(name))
+}

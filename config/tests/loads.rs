@@ -1,0 +1,218 @@
+//! Files that load, and what they mean.
+
+mod support;
+
+use config::{
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, BecomePrimary, Config, Fencing, MetaDisk, OnIoError,
+    OnNoData, dump,
+};
+use std::path::Path;
+use support::{ACCEPTANCE, Memory, PAIR, load, warnings};
+use types::{NodeId, Protocol, Span, VolumeId};
+
+#[test]
+fn the_acceptance_file_loads_unchanged() {
+    let loaded = load(ACCEPTANCE);
+    let [resource] = loaded.config.resources.as_slice() else { panic!("one resource") };
+    assert_eq!(resource.name, "r0");
+    assert_eq!(resource.defined_at, "drbd.conf:1");
+    let (me, peer) = resource.host("LINUX-NAS02.example.org").unwrap();
+    assert_eq!((me.name.as_str(), peer.name.as_str()), ("linux-nas02", "linux-nas01"));
+    assert_eq!((me.node_id, peer.node_id), (NodeId(1), NodeId(0)));
+    assert_eq!(me.address, "192.168.0.19:7789".parse().unwrap());
+    let [volume] = me.volumes.as_slice() else { panic!("one volume") };
+    assert_eq!(volume.id, VolumeId(0));
+    assert_eq!(volume.device.as_deref(), Some("/dev/drbd1"));
+    assert_eq!(volume.minor, Some(1));
+    assert_eq!(volume.disk.as_deref(), Some(Path::new("/dev/vda3")));
+    assert_eq!(volume.meta_disk, MetaDisk::Internal);
+    assert!(resource.net.allow_two_primaries);
+    assert_eq!(resource.net.after_sb_0pri, AfterSb0Pri::DiscardZeroChanges);
+    assert_eq!(resource.net.after_sb_1pri, AfterSb1Pri::DiscardSecondary);
+    assert_eq!(resource.net.after_sb_2pri, AfterSb2Pri::Disconnect);
+    assert_eq!(resource.startup.become_primary_on, BecomePrimary::Both);
+    assert!(resource.host("elsewhere").is_none());
+}
+
+#[test]
+fn a_policy_that_is_not_built_gives_one_warning_line() {
+    insta::assert_snapshot!(warnings(ACCEPTANCE));
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    let loaded = load(&format!("resource r0 {{ {PAIR} }}"));
+    let resource = &loaded.config.resources[0];
+    let net = &resource.net;
+    assert_eq!(net.protocol, Protocol::C);
+    assert_eq!(net.timeout, Span::secs(6));
+    assert_eq!(net.ping_timeout, Span::millis(500));
+    assert_eq!((net.ping_int, net.connect_int), (Span::secs(10), Span::secs(10)));
+    assert_eq!((net.ko_count, net.max_buffers, net.use_rle), (7, 2048, true));
+    assert_eq!(net.fencing, Fencing::DontCare);
+    assert_eq!(net.shared_secret, None);
+    let disk = &resource.hosts[0].volumes[0].disk_options;
+    assert_eq!((disk.al_extents, disk.size), (1237, None));
+    assert_eq!(disk.on_io_error, OnIoError::Detach);
+    assert_eq!((disk.resync_rate, disk.c_fill_target), (250, 51200));
+    assert!(!resource.options.auto_promote);
+    assert_eq!(resource.startup.wfc_timeout, None);
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn the_nearer_section_wins() {
+    let loaded = load(&format!(
+        "common {{ net {{ timeout 50; ping-int 3; }} disk {{ al-extents 200; size 1G; }} \
+                  options {{ on-no-data-accessible suspend-io; }} startup {{ wfc-timeout 9; }} }} \
+         resource r0 {{ {PAIR} net {{ timeout 70; }} disk {{ al-extents 300; }} }}"
+    ));
+    let resource = &loaded.config.resources[0];
+    assert_eq!(resource.net.timeout, Span::secs(7));
+    assert_eq!(resource.net.ping_int, Span::secs(3));
+    assert_eq!(resource.options.on_no_data_accessible, OnNoData::SuspendIo);
+    assert_eq!(resource.startup.wfc_timeout, Some(Span::secs(9)));
+    let disk = &resource.hosts[1].volumes[0].disk_options;
+    assert_eq!((disk.al_extents, disk.size), (300, Some(1 << 30)));
+}
+
+#[test]
+fn legacy_spellings_mean_the_same() {
+    let old = load(&format!(
+        "resource r0 {{ {PAIR} protocol c; disk {{ fencing dont-care; no-disk-flushes; }} \
+         syncer {{ rate 10M; al-extents 257; }} net {{ no-use-rle; allow-two-primaries; }} }}"
+    ));
+    let new = load(&format!(
+        "resource r0 {{ {PAIR} disk {{ disk-flushes no; resync-rate 10240k; al-extents 257; }} \
+         net {{ protocol C; fencing dont-care; use-rle no; allow-two-primaries yes; }} }}"
+    ));
+    assert_eq!(old.config, new.config);
+    assert_eq!(old.config.resources[0].hosts[0].volumes[0].disk_options.resync_rate, 10240);
+    assert!(!old.config.resources[0].net.use_rle);
+}
+
+#[test]
+fn volumes_of_the_resource_are_those_of_both_hosts() {
+    let loaded = load(
+        "resource \"10.1.1.1\" {
+           device /dev/drbd7 minor 3; meta-disk internal; disk /dev/vg/a;
+           on \"net\" { address ipv6 [fd00::2]:7788; }
+           on b { address ipv6 [fd00::1]:7788; }
+         }",
+    );
+    let resource = &loaded.config.resources[0];
+    for host in &resource.hosts {
+        assert_eq!(host.volumes[0].device.as_deref(), Some("/dev/drbd7"));
+        assert_eq!(host.volumes[0].minor, Some(3));
+    }
+    assert_eq!(resource.hosts[0].node_id, NodeId(1));
+}
+
+#[test]
+fn two_volumes_and_a_connection_as_drbd_9_writes_them() {
+    let loaded = load(
+        "resource r0 {
+           volume 1 { device minor 12; disk /dev/vg/b; disk { al-extents 99; } }
+           volume 0 { device /dev/drbd11; meta-disk /dev/vg/m; }
+           on a { node-id 1; volume 0 { disk /dev/vg/a; } }
+           on b { node-id 0; volume 0 { disk none; } }
+           connection x { host a address 10.0.0.1:7000; host b address ipv4 10.0.0.2:7001;
+                          net { ko-count 3; } disk { c-max-rate 1M; } }
+         }",
+    );
+    let [a, b] = &loaded.config.resources[0].hosts;
+    assert_eq!((a.node_id, b.node_id), (NodeId(1), NodeId(0)));
+    assert_eq!(b.address, "10.0.0.2:7001".parse().unwrap());
+    let ids: Vec<_> = a.volumes.iter().map(|volume| volume.id).collect();
+    assert_eq!(ids, [VolumeId(0), VolumeId(1)]);
+    assert_eq!(a.volumes[0].meta_disk, MetaDisk::External("/dev/vg/m".into()));
+    assert_eq!(a.volumes[1].device.as_deref(), Some("/dev/drbd12"));
+    assert_eq!(a.volumes[1].disk_options.al_extents, 99);
+    assert_eq!(b.volumes[0].disk, None);
+    assert_eq!(a.volumes[0].disk_options.c_max_rate, 1024);
+    assert_eq!(loaded.config.resources[0].net.ko_count, 3);
+}
+
+#[test]
+fn nbd_is_inherited_and_handlers_are_kept() {
+    let loaded = load(&format!(
+        "global {{ usage-count no; disable-ip-verification; nbd {{ unix /run/a; }} }}
+         common {{ nbd {{ listen 127.0.0.1:10809; }} }}
+         resource r0 {{ {PAIR} handlers {{ split-brain \"echo \\\"x\\\" | mail root\"; }} }}"
+    ));
+    assert!(loaded.config.global.disable_ip_verification);
+    assert_eq!(loaded.config.global.nbd.listen, None);
+    let resource = &loaded.config.resources[0];
+    assert_eq!(resource.nbd.unix.as_deref(), Some(Path::new("/run/a")));
+    assert_eq!(resource.nbd.listen, Some("127.0.0.1:10809".parse().unwrap()));
+    assert_eq!(resource.handlers["split-brain"], "echo \"x\" | mail root");
+}
+
+#[test]
+fn what_is_skipped_is_not_looked_at() {
+    let loaded = load(&format!(
+        "skip resource old {{ nonsense 1 2; on x {{ }} }} resource r0 {{ {PAIR} skip net {{ a b; }} }}"
+    ));
+    assert_eq!(loaded.config.resources.len(), 1);
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn includes_are_relative_sorted_and_read_once() {
+    let pair = |minor: u32| {
+        PAIR.replace("drbd0", &format!("drbd{minor}"))
+            .replace("/dev/vdb", &format!("/dev/vd{minor}"))
+            .replace(":7789", &format!(":78{minor:02}"))
+    };
+    let loader = Memory::new(&[
+        ("etc/repd.conf", "include \"repd.d/global.conf\"; include \"repd.d/*.res\";".into()),
+        ("etc/repd.d/global.conf", "common { net { timeout 90; } }".into()),
+        ("etc/repd.d/b.res", format!("resource b {{ {} }} include \"a.res\";", pair(2))),
+        ("etc/repd.d/a.res", format!("resource a {{ {} }} include \"../repd.conf\";", pair(1))),
+        ("etc/repd.d/c.res~", "nonsense".into()),
+    ]);
+    let loaded = config::load(Path::new("etc/repd.conf"), &loader).unwrap();
+    let names: Vec<_> = loaded.config.resources.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(loaded.config.resources[1].defined_at, "etc/repd.d/b.res:1");
+    assert_eq!(loaded.config.resources[0].net.timeout, Span::secs(9));
+}
+
+#[test]
+fn files_of_the_file_system_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("repd.conf");
+    std::fs::create_dir(directory.path().join("repd.d")).unwrap();
+    std::fs::write(&path, "include \"repd.d/*.res\";").unwrap();
+    std::fs::write(directory.path().join("repd.d/r0.res"), ACCEPTANCE).unwrap();
+    let loaded = config::load(&path, &config::FsLoader).unwrap();
+    assert_eq!(loaded.config.resources.len(), 1);
+    let error = config::load(&directory.path().join("none"), &config::FsLoader).unwrap_err();
+    assert!(matches!(error, config::LoadError::Open { .. }), "{error}");
+    let error = config::load(directory.path(), &config::FsLoader).unwrap_err();
+    assert!(matches!(error, config::LoadError::Open { .. }), "{error}");
+}
+
+#[test]
+fn the_resolved_form_travels_as_json() {
+    let config = load(ACCEPTANCE).config;
+    let json = serde_json::to_string(&config).unwrap();
+    assert!(json.contains("\"discard-zero-changes\""));
+    assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+}
+
+#[test]
+fn dump_lays_out_as_drbdadm_does() {
+    insta::assert_snapshot!(dump(&load(ACCEPTANCE), "linux-nas01"));
+}
+
+#[test]
+fn dump_shows_what_legacy_spellings_mean() {
+    let loaded = load(&format!(
+        "global {{ usage-count no; }} common {{ protocol C; syncer {{ rate 10M; }} }}
+         resource \"net\" {{ {PAIR} net {{ allow-two-primaries; shared-secret \"a b\"; }}
+           handlers {{ outdate-peer \"/sbin/x \\\"y\\\"\"; }} startup {{ become-primary-on alpha; }}
+           nbd {{ listen 127.0.0.1:1; }} disk {{ no-md-flushes; }} }}"
+    ));
+    insta::assert_snapshot!(dump(&loaded, "gamma"));
+}

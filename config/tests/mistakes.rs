@@ -1,0 +1,199 @@
+//! What is wrong with a file, as the user sees it: one snapshot for each distinct mistake.
+//!
+//! To add one, add a line; the first run writes the snapshot next to the others, to be read.
+
+mod support;
+
+use support::{PAIR, mistakes};
+
+/// `name: text of a file;` for each mistake. `PAIR` in a text stands for two valid hosts.
+macro_rules! mistakes {
+    ($($name:ident: $text:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let text: &str = $text;
+                insta::assert_snapshot!(mistakes(&text.replace("PAIR", PAIR)));
+            }
+        )+
+    };
+}
+
+mistakes! {
+    missing_semicolon: "\
+resource r0 {
+  on alpha {
+    device /dev/drbd0
+    disk /dev/vdb;
+    address 10.0.0.1:7789;
+  }
+  on beta { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; }
+}
+";
+    missing_semicolon_before_brace: "resource r0 { PAIR\n net { timeout 60 }\n}\n";
+    missing_semicolon_on_one_line: "resource r0 { PAIR\n net { timeout 60 ping-int 10; }\n}\n";
+    missing_semicolon_at_the_end: "resource r0 { PAIR }\ninclude \"x\"";
+    missing_brace_between_hosts: "\
+resource r0 {
+  on alpha {
+    device /dev/drbd0;
+    disk /dev/vdb;
+    address 10.0.0.1:7789;
+  on beta {
+    device /dev/drbd0;
+    disk /dev/vdb;
+    address 10.0.0.2:7789;
+  }
+}
+";
+    missing_brace_before_the_next_resource: "\
+resource r0 { PAIR
+  net {
+    timeout 60;
+  }
+
+resource r1 {
+  on alpha { device /dev/drbd1; disk /dev/vdc; address 10.0.0.1:7790; }
+  on beta { device /dev/drbd1; disk /dev/vdc; address 10.0.0.2:7790; }
+}
+";
+    missing_brace_at_the_end: "resource r0 { PAIR\n net {\n  timeout 60;\n }\n";
+    missing_braces_at_the_end: "resource r0 { PAIR\n net {\n  timeout 60;\n";
+    missing_open_brace: "\
+resource r0 {
+  on alpha
+    device /dev/drbd0;
+    disk /dev/vdb;
+    address 10.0.0.1:7789;
+  }
+  on beta { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; }
+}
+";
+    surplus_close_brace: "resource r0 { PAIR }\n}\n";
+    brace_without_name: "resource r0 { PAIR\n { timeout 60; }\n}\n";
+    two_semicolons: "resource r0 { PAIR\n net { timeout 60;; }\n}\n";
+    unterminated_quote: "\
+resource r0 { PAIR
+  handlers {
+    split-brain \"/usr/local/bin/tell root;
+    pri-lost \"/usr/local/bin/stop\";
+  }
+}
+";
+    unknown_escape: "resource r0 { PAIR\n net { shared-secret \"a\\nb\"; }\n}\n";
+    c_comment: "// the first one\nresource r0 { PAIR }\n";
+    unquoted_glob: "include repd.d/*.res;\n";
+    equals_sign: "resource r0 { PAIR\n net { timeout=60; }\n}\n";
+    nested_too_deep: "resource r0 { a { b { c { d { e { f { g { h { i { j { k { l { m { n { o { p { q { r { x; } } } } } } } } } } } } } } } } } } }\n";
+
+    unknown_option: "resource r0 { PAIR\n net { timoeut 60; }\n}\n";
+    unknown_option_far_off: "resource r0 { PAIR\n options { wibble 60; }\n}\n";
+    unknown_section: "resource r0 { PAIR\n nett { timeout 60; }\n}\n";
+    unknown_top_level_word: "resorce r0 { PAIR }\n";
+    option_in_the_wrong_section: "resource r0 { PAIR\n disk { timeout 60; }\n}\n";
+    option_at_resource_level: "resource r0 { PAIR\n allow-two-primaries;\n}\n";
+    section_as_option: "resource r0 { PAIR\n net;\n}\n";
+    option_as_section: "resource r0 {\n on alpha { device { x; } disk /dev/a; address 10.0.0.1:1; }\n}\n";
+
+    value_missing: "resource r0 { PAIR\n net { timeout; }\n}\n";
+    value_out_of_range: "resource r0 { PAIR\n net { timeout 6000; }\n}\n";
+    value_too_small: "resource r0 { PAIR\n disk { al-extents 7; }\n}\n";
+    value_with_wrong_suffix: "resource r0 { PAIR\n disk { size 1T; }\n}\n";
+    value_not_a_number: "resource r0 { PAIR\n net { ping-int ten; }\n}\n";
+    value_not_a_flag: "resource r0 { PAIR\n net { allow-two-primaries true; }\n}\n";
+    value_after_negated_flag: "resource r0 { PAIR\n net { no-use-rle yes; }\n}\n";
+    value_of_another_row: "resource r0 { PAIR\n net { after-sb-0pri discard-secondary; }\n}\n";
+    value_mistyped: "resource r0 { PAIR\n net { after-sb-1pri discard-secondry; }\n}\n";
+    value_discard_node: "resource r0 { PAIR\n net { after-sb-0pri discard-node-alpha; }\n}\n";
+    value_too_long: "resource r0 { PAIR\n net { shared-secret 0123456789012345678901234567890123456789012345678901234567890123456789; }\n}\n";
+    option_twice: "resource r0 { PAIR\n net {\n  timeout 60;\n  timeout 70;\n }\n}\n";
+    option_twice_in_legacy_spelling: "resource r0 { PAIR\n protocol C;\n net { protocol C; }\n}\n";
+    section_twice: "resource r0 { PAIR\n net { timeout 60; }\n net { ping-int 5; }\n}\n";
+    common_twice: "common { }\ncommon { }\n";
+    global_after_resource: "resource r0 { PAIR }\nglobal { usage-count no; }\n";
+
+    protocol_a: "resource r0 { PAIR\n net { protocol A; allow-two-primaries; }\n}\n";
+    fencing: "resource r0 { PAIR\n net { fencing resource-and-stonith; }\n}\n";
+    quorum: "resource r0 { PAIR\n options { quorum majority; }\n}\n";
+    data_integrity: "resource r0 { PAIR\n net { data-integrity-alg sha1; }\n}\n";
+    digest: "resource r0 { PAIR\n net { cram-hmac-alg sha1; shared-secret x; }\n}\n";
+    digest_without_secret: "resource r0 { PAIR\n net { cram-hmac-alg sha256; }\n}\n";
+    link_tls: "resource r0 { PAIR\n net { tls yes; tls { ca /a; } }\n}\n";
+    nbd_tls: "resource r0 { PAIR\n nbd { tls require; }\n}\n";
+    stacked: "resource r0 { PAIR\n stacked-on-top-of r1 { device /dev/drbd9; }\n}\n";
+    proxy: "resource r0 { PAIR\n proxy { memlimit 100M; }\n}\n";
+    floating: "resource r0 {\n device /dev/drbd0; disk /dev/vdb;\n floating 10.0.0.1:7789;\n floating 10.0.0.2:7789;\n}\n";
+
+    slash_in_resource_name: "resource r0/1 { PAIR }\n";
+    keyword_as_resource_name: "resource net { PAIR }\n";
+    address_as_resource_name: "resource 10.1.1.1 { PAIR }\n";
+    resource_twice: "resource r0 { PAIR }\nresource r0 { on a { device /dev/drbd7; disk /dev/x; address 10.0.0.7:1; } on b { device /dev/drbd7; disk /dev/x; address 10.0.0.8:1; } }\n";
+    one_host: "resource r0 { on alpha { device /dev/drbd0; disk /dev/vdb; address 10.0.0.1:7789; } }\n";
+    three_hosts: "resource r0 { PAIR\n on gamma { device /dev/drbd0; disk /dev/vdb; address 10.0.0.3:7789; }\n}\n";
+    one_host_twice: "\
+resource r0 {
+  on alpha { device /dev/drbd0; disk /dev/vdb; address 10.0.0.1:7789; }
+  on ALPHA.example.org { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; }
+}
+";
+    device_missing: "resource r0 {\n on alpha { disk /dev/vdb; address 10.0.0.1:7789; }\n on beta { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; }\n}\n";
+    disk_and_address_missing: "resource r0 {\n on alpha { device /dev/drbd0; }\n on beta { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; }\n}\n";
+    no_volume: "resource r0 {\n on alpha { address 10.0.0.1:7789; }\n on beta { address 10.0.0.2:7789; }\n}\n";
+    no_copy: "resource r0 {\n device /dev/drbd0; disk none;\n on alpha { address 10.0.0.1:7789; }\n on beta { address 10.0.0.2:7789; }\n}\n";
+    volumes_that_disagree: "\
+resource r0 {
+  on alpha { volume 0 { device /dev/drbd0; disk /dev/vdb; } address 10.0.0.1:7789; }
+  on beta { volume 1 { device /dev/drbd0; disk /dev/vdb; } address 10.0.0.2:7789; }
+}
+";
+    volume_with_and_without_number: "\
+resource r0 {
+  on alpha { device /dev/drbd1; volume 0 { device /dev/drbd0; disk /dev/vdb; } address 10.0.0.1:7789; }
+  on beta { volume 0 { device /dev/drbd0; disk /dev/vdb; } address 10.0.0.2:7789; }
+}
+";
+    volume_number_too_large: "resource r0 { volume 65535 { device /dev/drbd0; disk /dev/vdb; } }\n";
+    device_without_minor: "resource r0 { device /dev/drbdx; disk /dev/vdb; }\n";
+    device_elsewhere: "resource r0 { device /tmp/drbd1; disk /dev/vdb; }\n";
+    disk_relative: "resource r0 { device /dev/drbd1; disk vdb; }\n";
+    meta_disk_at_an_index: "resource r0 { device /dev/drbd1; disk /dev/vdb; meta-disk /dev/vdc [0]; }\n";
+    address_without_port: "resource r0 { on alpha { address 10.0.0.1; } }\n";
+    address_by_name: "resource r0 { on alpha { address alpha:7789; } }\n";
+    address_of_the_other_family: "resource r0 { on alpha { address ipv6 10.0.0.1:7789; } }\n";
+    address_of_any_host: "resource r0 { on alpha { address 0.0.0.0:7789; } }\n";
+    address_not_complete: "resource r0 { on alpha { address; } }\n";
+    address_of_both_hosts: "resource r0 {\n on alpha { device /dev/drbd0; disk /dev/a; address 10.0.0.1:7789; }\n on beta { device /dev/drbd0; disk /dev/a; address 10.0.0.1:7789; }\n}\n";
+    families_that_differ: "resource r0 {\n on alpha { device /dev/drbd0; disk /dev/a; address 10.0.0.1:7789; }\n on beta { device /dev/drbd0; disk /dev/a; address [fd00::1]:7789; }\n}\n";
+    minor_and_disk_used_twice: "\
+resource r0 { PAIR }
+resource r1 {
+  on alpha { device /dev/drbd0; disk /dev/vdb; address 10.0.0.1:7790; }
+  on beta { device /dev/drbd1; disk /dev/vdc; address 10.0.0.2:7790; }
+}
+";
+    node_id_for_one_host: "resource r0 {\n on alpha { node-id 0; device /dev/drbd0; disk /dev/a; address 10.0.0.1:7789; }\n on beta { device /dev/drbd0; disk /dev/a; address 10.0.0.2:7789; }\n}\n";
+    node_ids_equal: "resource r0 {\n on alpha { node-id 1; device /dev/drbd0; disk /dev/a; address 10.0.0.1:7789; }\n on beta { node-id 1; device /dev/drbd0; disk /dev/a; address 10.0.0.2:7789; }\n}\n";
+    become_primary_on_a_stranger: "resource r0 { PAIR\n startup { become-primary-on gamma; }\n}\n";
+    ambiguous_disk_options: "\
+resource r0 {
+  volume 0 { device /dev/drbd0; disk /dev/a; disk { al-extents 99; } }
+  on alpha { address 10.0.0.1:7789; volume 0 { disk { al-extents 98; } } }
+  on beta { address 10.0.0.2:7789; }
+}
+";
+    connection_with_a_stranger: "resource r0 { PAIR\n connection { host alpha; host gamma; }\n}\n";
+    connection_with_a_disk_option: "resource r0 { PAIR\n connection { host alpha; host beta; disk { al-extents 99; } }\n}\n";
+    several_at_once: "\
+resource r0 {
+  on alpha {
+    devise /dev/drbd0;
+    disk vdb;
+    address 10.0.0.1;
+  }
+  net {
+    timeout 0;
+    protocol D;
+  }
+}
+";
+}

@@ -1,7 +1,7 @@
 //! The numbers of the NBD protocol and the layout of its fixed structures. All integers on the
 //! wire are big-endian.
 //!
-//! Nothing here decides anything: what is allowed is in [`crate::negotiate`] and
+//! Nothing here decides anything: what is allowed is in [`mod@crate::negotiate`] and
 //! [`crate::request`].
 
 use zerocopy::big_endian::{U16, U32, U64};

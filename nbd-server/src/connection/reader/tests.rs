@@ -282,7 +282,8 @@ fn client_bytes() -> impl Strategy<Value = Vec<u8>> {
     ];
     let len = prop_oneof![Just(0u32), Just(512), Just(4096), 0u32..20_000];
     let flags = prop_oneof![4 => Just(0u16), 1 => 0u16..64];
-    let one = (0u16..10, flags, any::<u64>(), offset, len).prop_map(
+    let command = prop_oneof![1 => Just(command::WRITE), 1 => 0u16..10];
+    let one = (command, flags, any::<u64>(), offset, len).prop_map(
         |(command, flags, cookie, offset, len)| {
             let mut bytes = request(command, flags, cookie, offset, len);
             if command == command::WRITE {

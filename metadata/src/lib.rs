@@ -22,7 +22,11 @@
 
 mod activity_log;
 mod bitmap;
+#[cfg(test)]
+mod crash;
 mod generation;
+#[cfg(test)]
+mod golden;
 mod layout;
 mod plan;
 mod recovery;

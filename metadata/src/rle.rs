@@ -125,3 +125,92 @@ fn take_length(bytes: &[u8], at: usize) -> Result<(u64, usize), RleError> {
     }
     Err(RleError::CutOff { at })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bitmap::PAGE_BLOCKS;
+    use proptest::prelude::*;
+    use types::BLOCK_BYTES;
+
+    fn map(blocks: u64, runs: &[(u64, u64)]) -> OutOfSync {
+        let mut map = OutOfSync::new(blocks * BLOCK_BYTES);
+        for &(start, len) in runs {
+            map.set(BlockRange::new(start.min(blocks), (start + len).min(blocks)));
+        }
+        map
+    }
+
+    #[test]
+    fn a_code_is_the_golden_bytes() {
+        let map = map(1000, &[(3, 2), (300, 500)]);
+        assert_eq!(encode(&map, 0, 100), (vec![3, 2, 0xa7, 2, 0xf4, 3, 0xc8, 1], 1000));
+        assert_eq!(encode(&map, 4, 100).0[..2], [0, 1]);
+        assert_eq!(encode(&map, 1000, 100), (vec![], 1000));
+    }
+
+    #[test]
+    fn what_is_empty_or_full_is_short() {
+        let blocks = 10 * PAGE_BLOCKS;
+        assert_eq!(encode(&map(blocks, &[]), 0, MIN_BYTES).0.len(), 3);
+        assert_eq!(encode(&map(blocks, &[(0, blocks)]), 0, MIN_BYTES).0.len(), 4);
+    }
+
+    #[test]
+    fn what_no_encoder_writes_is_refused() {
+        let refused = |bytes: &[u8]| decode(bytes, 10, 100).unwrap_err();
+        assert_eq!(refused(&[91]), RleError::PastEnd { at: 0, blocks: 100 });
+        assert_eq!(refused(&[5, 86]), RleError::PastEnd { at: 1, blocks: 100 });
+        assert_eq!(refused(&[1, 0, 1]), RleError::Empty { at: 1 });
+        assert_eq!(refused(&[1, 0x80]), RleError::CutOff { at: 1 });
+        assert_eq!(refused(&[0x81, 0x00]), RleError::Malformed { at: 0 });
+        let mut huge = [0xff; 10];
+        assert_eq!(refused(&huge), RleError::Malformed { at: 0 });
+        huge[9] = 1;
+        assert_eq!(refused(&huge), RleError::PastEnd { at: 0, blocks: 100 });
+        assert_eq!(decode(&[], 101, 100), Err(RleError::Start { from: 101, blocks: 100 }));
+        assert_eq!(decode(&[0, 90], 10, 100), Ok((vec![BlockRange::new(10, 100)], 100)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_comes_back(
+            blocks in 1..3 * PAGE_BLOCKS,
+            runs in prop::collection::vec((0..3 * PAGE_BLOCKS, 1..2000u64), 0..60),
+            max_bytes in MIN_BYTES..200,
+        ) {
+            let map = map(blocks, &runs);
+            let mut copy = OutOfSync::new(blocks * BLOCK_BYTES);
+            let mut at = 0;
+            while at < blocks {
+                let (bytes, next) = encode(&map, at, max_bytes);
+                prop_assert!(bytes.len() <= max_bytes && next > at);
+                let (runs, told) = decode(&bytes, at, blocks).unwrap();
+                prop_assert_eq!(told, next);
+                for run in runs {
+                    prop_assert_eq!(copy.set(run), run.len());
+                }
+                at = next;
+            }
+            prop_assert_eq!(copy.save_some(9), map.clone().save_some(9));
+            prop_assert_eq!(copy.weight(), map.weight());
+        }
+
+        #[test]
+        fn hostile_bytes_stay_within_bounds(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..4u8], 0..300),
+            from in 0..5000u64,
+            blocks in 0..5000u64,
+        ) {
+            if let Ok((runs, next)) = decode(&bytes, from, blocks) {
+                prop_assert!(next <= blocks && runs.len() <= bytes.len() / 2);
+                let mut last = from;
+                for run in runs {
+                    prop_assert!(last <= run.start && !run.is_empty() && run.end <= blocks);
+                    last = run.end;
+                }
+                prop_assert!(last <= next);
+            }
+        }
+    }
+}

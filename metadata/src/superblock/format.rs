@@ -253,7 +253,7 @@ impl Flags {
     }
 
     /// None if a bit is set that has no meaning: it may be one that must not be ignored.
-    fn from_bits(bits: u32) -> Option<Self> {
+    pub(super) fn from_bits(bits: u32) -> Option<Self> {
         let is_set = |bit: u32| bits & 1 << bit != 0;
         (bits >> 8 == 0).then(|| Self {
             consistent: is_set(0),

@@ -6,7 +6,9 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 use std::fmt;
 
 /// How many diagnostics of one run are shown; the rest is counted.
-const MAX_SHOWN: usize = 100;
+const MAX_SHOWN: usize = 50;
+/// How many are kept: a file may be wrong at each of its bytes.
+const MAX_KEPT: usize = 1000;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,19 +154,56 @@ impl Diagnostic {
     }
 }
 
+/// What was found so far. Beyond [`MAX_KEPT`] it is only counted.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    errors: usize,
+    dropped: usize,
+}
+
+impl Diagnostics {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// How many errors were found.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// The warnings, by place, if there is no error; else everything.
+    pub(crate) fn finish(mut self, sources: Sources) -> Result<(Vec<Diagnostic>, Sources), Report> {
+        self.kept.sort_by_key(|diagnostic| diagnostic.span);
+        let Self { kept: diagnostics, errors, dropped } = self;
+        if errors == 0 {
+            Ok((diagnostics, sources))
+        } else {
+            Err(Report { diagnostics, sources, errors, dropped })
+        }
+    }
+}
+
 /// Everything that is wrong with a configuration, with the texts to show it in.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The diagnostics, in the order in which they were found; at least one is an error.
+    /// The first 1000 diagnostics by their places, warnings among them.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that they point into.
     pub sources: Sources,
+    errors: usize,
+    dropped: usize,
 }
 
 impl Report {
-    /// How many of the diagnostics are errors.
+    /// How many errors there are; at least one.
     pub fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
+        self.errors
     }
 }
 
@@ -173,10 +212,11 @@ impl fmt::Display for Report {
         for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
             writeln!(f, "{}", diagnostic.render(&self.sources))?;
         }
-        if self.diagnostics.len() > MAX_SHOWN {
-            writeln!(f, "and {} more, not shown", self.diagnostics.len() - MAX_SHOWN)?;
+        let more = self.diagnostics.len().saturating_sub(MAX_SHOWN) + self.dropped;
+        if more > 0 {
+            writeln!(f, "and {more} more, not shown")?;
         }
-        match self.errors() {
+        match self.errors {
             1 => write!(f, "the configuration is not used: 1 error"),
             errors => write!(f, "the configuration is not used: {errors} errors"),
         }

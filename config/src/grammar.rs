@@ -159,10 +159,15 @@ pub(crate) fn most_words(section: Section, name: &str) -> usize {
     keyword.max(option).unwrap_or(MANY)
 }
 
-/// Every word that may begin a statement in that section, sections first.
+/// Every word that may begin a statement in that section and is not refused, sections first.
 pub(crate) fn valid_words(section: Section) -> impl Iterator<Item = &'static str> {
-    let keywords = KEYWORDS.iter().filter(move |row| row.within.contains(&section));
-    keywords.map(|row| row.name).chain(of_section(section).map(|spec| spec.name))
+    let usable = |effect| !matches!(effect, Effect::Refused(_));
+    let keywords = KEYWORDS
+        .iter()
+        .filter(move |row| row.within.contains(&section) && usable(row.effect))
+        .map(|row| row.name);
+    let options = of_section(section).filter(move |spec| usable(spec.effect)).map(|spec| spec.name);
+    keywords.chain(options)
 }
 
 /// Words that DRBD does not take as names unless they are quoted.

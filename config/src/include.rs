@@ -1,6 +1,6 @@
 //! `include "PATTERN";`: from the file asked for to the statements of all files.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::loader::{Loader, MAX_FILE_BYTES};
 use crate::source::{Sources, Span};
 use crate::syntax::Statement;
@@ -22,7 +22,7 @@ pub(crate) fn read_all(
     path: &Path,
     loader: &dyn Loader,
     sources: &mut Sources,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> io::Result<Vec<Statement>> {
     let mut reader =
         Reader { loader, sources, diagnostics, seen: BTreeSet::new(), statements: Vec::new() };
@@ -36,7 +36,7 @@ pub(crate) fn read_all(
 struct Reader<'a> {
     loader: &'a dyn Loader,
     sources: &'a mut Sources,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
     /// The real paths of the files that were read: none is read twice, so no circle has an end.
     seen: BTreeSet<PathBuf>,
     statements: Vec<Statement>,

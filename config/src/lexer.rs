@@ -3,7 +3,7 @@
 //! DRBD's scanner has many token classes; here there are five, and what a word means is decided
 //! where it stands. So a device may be called `disk1` and an address is one word.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::source::{SourceId, Span};
 
 /// The longest unquoted word, in bytes.
@@ -35,7 +35,7 @@ pub(crate) fn is_word_char(c: char) -> bool {
 pub(crate) fn tokens(
     source: SourceId,
     text: &str,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(Token, Span)> {
     let mut lexer = Lexer { source, text, at: 0, diagnostics };
     let mut tokens = Vec::new();
@@ -49,7 +49,7 @@ struct Lexer<'a> {
     source: SourceId,
     text: &'a str,
     at: usize,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Lexer<'_> {
@@ -88,30 +88,50 @@ impl Lexer<'_> {
                     }
                 }
                 '"' => self.quoted(),
+                '=' => {
+                    self.at += 1;
+                    let wrong = Diagnostic::error(self.span(start), "`=` between name and value");
+                    self.diagnostics.push(wrong.help("they are separated by a space alone"));
+                    continue;
+                }
+                '/' if self.foreign_comment() => continue,
                 _ => self.word(),
             };
             return Some((token, self.span(start)));
         }
     }
 
+    /// Steps over a comment as in C, which is a mistake; tells whether there was one.
+    fn foreign_comment(&mut self) -> bool {
+        let start = self.at;
+        let rest = &self.text[start..];
+        if rest.starts_with("//") {
+            self.skip_while(|c| c != '\n');
+        } else if rest.starts_with("/*") {
+            self.at += rest.find("*/").map_or(rest.len(), |end| end + 2);
+        } else {
+            return false;
+        }
+        let mark = Span { source: self.source, start, end: start + 2 };
+        self.diagnostics.push(
+            Diagnostic::error(mark, "comment as in C")
+                .help("a comment begins with `#` and ends with the line"),
+        );
+        true
+    }
+
     /// A word. Characters that belong in no word are reported and taken along, so that one slip
     /// does not become several errors.
     fn word(&mut self) -> Token {
         let start = self.at;
-        self.skip_while(|c| !" \t\r\n#{};\"".contains(c));
+        self.skip_while(|c| !" \t\r\n#{};\"=".contains(c));
         let word = &self.text[start..self.at];
         let span = self.span(start);
         if let Some((at, c)) = word.char_indices().find(|(_, c)| !is_word_char(*c)) {
             let place = Span { start: start + at, end: start + at + c.len_utf8(), ..span };
             let mut wrong = Diagnostic::error(place, format!("character {c:?} in a word"))
                 .note("a word is letters, digits and `/ . _ - : [ ] %`; anything else is quoted");
-            wrong = if word.starts_with("//") || word.starts_with("/*") {
-                wrong.help("comments begin with `#`")
-            } else if c == '=' {
-                wrong.help("name and value are separated by a space alone: `name value;`")
-            } else {
-                wrong.help(format!("write \"{}\"", word.escape_debug()))
-            };
+            wrong = wrong.help(format!("write \"{}\"", word.escape_debug()));
             self.diagnostics.push(wrong);
         } else if word.len() > MAX_WORD {
             self.diagnostics.push(
@@ -203,9 +223,9 @@ mod tests {
     use super::*;
 
     fn lex(text: &str) -> (Vec<Token>, usize) {
-        let mut diagnostics = Vec::new();
+        let mut diagnostics = Diagnostics::default();
         let tokens = tokens(SourceId(0), text, &mut diagnostics);
-        (tokens.into_iter().map(|(token, _)| token).collect(), diagnostics.len())
+        (tokens.into_iter().map(|(token, _)| token).collect(), diagnostics.errors())
     }
 
     #[test]

@@ -85,16 +85,15 @@ pub enum LoadError {
 /// If the file cannot be read, or if anything in it is wrong.
 pub fn load(path: &Path, loader: &dyn Loader) -> Result<Loaded, LoadError> {
     let mut sources = Sources::default();
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = diagnostic::Diagnostics::default();
     let statements = include::read_all(path, loader, &mut sources, &mut diagnostics)
         .map_err(|source| LoadError::Open { path: path.to_path_buf(), source })?;
     let tree = lower::lower(&statements, &mut diagnostics);
     let config = resolve::resolve(&tree, &sources, &mut diagnostics);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-        return Err(LoadError::Invalid(Box::new(Report { diagnostics, sources })));
+    match diagnostics.finish(sources) {
+        Ok((warnings, sources)) => Ok(Loaded { config, warnings, sources, tree }),
+        Err(report) => Err(LoadError::Invalid(Box::new(report))),
     }
-    Ok(Loaded { config, warnings: diagnostics, sources, tree })
 }
 
 /// One file in memory that includes nothing.

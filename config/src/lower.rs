@@ -4,7 +4,7 @@ mod connection;
 mod host;
 mod settings;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::grammar::{self, Ends, Keyword};
 use crate::lexer;
 use crate::nearest::nearest;
@@ -15,13 +15,13 @@ use crate::tree::{At, ResourceTree, Sections, Tree, VolumeTree};
 use std::collections::BTreeMap;
 
 /// Checks the statements of all files and sorts them by meaning.
-pub(crate) fn lower(statements: &[Statement], diagnostics: &mut Vec<Diagnostic>) -> Tree {
+pub(crate) fn lower(statements: &[Statement], diagnostics: &mut Diagnostics) -> Tree {
     let mut lower = Lower { diagnostics };
     lower.top(statements)
 }
 
 struct Lower<'a> {
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
 }
 
 /// Which sections were seen in a block, to find those that come twice.
@@ -33,7 +33,7 @@ impl Lower<'_> {
     }
 
     fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
+        self.diagnostics.errors()
     }
 
     fn top(&mut self, statements: &[Statement]) -> Tree {

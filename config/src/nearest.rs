@@ -16,7 +16,11 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .filter(|candidate| candidate.len() <= MAX_LEN)
         .map(|candidate| (distance(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .filter(|(distance, candidate)| {
+            // At least one letter must be right.
+            let longer = word.len().max(candidate.len());
+            *distance <= (longer / 3).max(1) && *distance < longer
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -51,6 +55,7 @@ mod tests {
         assert_eq!(nearest("timoeut", words), Some("timeout"));
         assert_eq!(nearest("Ping-Int", words), Some("ping-int"));
         assert_eq!(nearest("sndbuf-size", words), None);
+        assert_eq!(nearest("D", ["A", "B"]), None);
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
     }

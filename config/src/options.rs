@@ -175,6 +175,11 @@ pub struct OptionSpec {
 }
 
 impl OptionSpec {
+    /// Which values it takes, in words.
+    pub fn values(&self) -> String {
+        crate::value::describe(self)
+    }
+
     /// The section where it belongs.
     pub const fn home(&self) -> Section {
         self.sections[0]

@@ -8,7 +8,7 @@
 //! - A section that does not go here but goes one level up: the `}` is missing before it.
 //! - A word on a new line after `on HOST`: the `{` is missing.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::grammar;
 use crate::lexer::Token;
 use crate::options::Section;
@@ -23,7 +23,7 @@ pub(crate) fn parse(
     tokens: &[(Token, Span)],
     end: Span,
     sources: &Sources,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Statement> {
     let lines = Lines::new(sources, end);
     let mut parser = Parser {
@@ -66,7 +66,7 @@ struct Parser<'a> {
     closed_early: usize,
     /// The token at which sections are being left, as its `}` was reported missing.
     leaving: Option<usize>,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Parser<'_> {

@@ -4,7 +4,7 @@ mod claims;
 mod host;
 mod options;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{BecomePrimary, Config, Global, Resource, same_host};
 use crate::options::Section;
 use crate::source::Sources;
@@ -16,7 +16,7 @@ use claims::Claims;
 use options::Chain;
 
 /// Resolves every resource that has no error of its own.
-pub(crate) fn resolve(tree: &Tree, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Config {
+pub(crate) fn resolve(tree: &Tree, sources: &Sources, diagnostics: &mut Diagnostics) -> Config {
     let none = Sections::default();
     let global = tree.global.as_ref().map_or(&none, |at| &at.value);
     let common = tree.common.as_ref().map_or(&none, |at| &at.value);
@@ -37,7 +37,7 @@ struct Resolver<'a> {
     global: &'a Sections,
     common: &'a Sections,
     sources: &'a Sources,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
     claims: Claims,
 }
 
@@ -164,6 +164,15 @@ impl Resolver<'_> {
     }
 
     fn check_net(&mut self, tree: &ResourceTree, connection: Option<&ConnectionTree>) {
+        let chain = self.net_chain(tree, connection);
+        let empty = chain.setting("shared-secret").filter(|secret| secret.raw.is_empty());
+        if let Some(secret) = empty {
+            let wrong = Diagnostic::error(secret.span, "empty `shared-secret`")
+                .note("whoever has the address of the peer would know it")
+                .help("remove the line if the peers need not be authenticated");
+            self.report(wrong);
+            return;
+        }
         let chain = self.net_chain(tree, connection);
         if let Some(digest) = chain.setting("cram-hmac-alg")
             && chain.setting("shared-secret").is_none()

@@ -75,8 +75,11 @@ pub(crate) fn describe(spec: &OptionSpec) -> String {
         Kind::Flag => "yes or no".into(),
         Kind::Choice(words) => words.join(", "),
         Kind::Number { min, max, .. } => {
-            let unit =
-                if spec.unit.is_empty() { String::new() } else { format!(" ({})", spec.unit) };
+            let unit = if spec.unit.is_empty() {
+                String::new()
+            } else {
+                format!(" (unit: {})", spec.unit)
+            };
             format!("{min} to {max}{unit}")
         }
         Kind::ChoiceOrNumber(words, max) => format!("{}, or 1 to {max}", words.join(", ")),

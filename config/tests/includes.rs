@@ -7,7 +7,7 @@ use std::path::Path;
 use support::{Memory, PAIR};
 
 fn mistakes(loader: &dyn Loader) -> String {
-    config::load(Path::new("etc/repd.conf"), loader).unwrap_err().to_string()
+    config::load(Path::new("etc/repd.conf"), loader).expect_err("it is wrong").to_string()
 }
 
 #[test]

@@ -84,6 +84,10 @@ resource r0 { PAIR
     c_comment: "// the first one\nresource r0 { PAIR }\n";
     unquoted_glob: "include repd.d/*.res;\n";
     equals_sign: "resource r0 { PAIR\n net { timeout=60; }\n}\n";
+    c_comment_in_a_section: "resource r0 { PAIR\n net { /* slow */ timeout 60; }\n}\n";
+    empty_secret: "resource r0 { PAIR\n net { shared-secret \"\"; }\n}\n";
+    connection_with_a_strange_volume: "resource r0 { PAIR\n connection { host alpha; host beta; volume 3 { disk { c-max-rate 1M; } } }\n}\n";
+    word_too_long: "resource xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx { PAIR }\n";
     nested_too_deep: "resource r0 { a { b { c { d { e { f { g { h { i { j { k { l { m { n { o { p { q { r { x; } } } } } } } } } } } } } } } } } } }\n";
 
     unknown_option: "resource r0 { PAIR\n net { timoeut 60; }\n}\n";

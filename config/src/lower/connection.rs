@@ -82,6 +82,11 @@ impl Lower<'_> {
                 }
             }
         }
+        if let Some((first, _)) = connection.volumes.iter().find(|(at, _)| at.value == id) {
+            let wrong = twice(&format!("volume {id}"), statement.span(), first.span);
+            self.report(wrong);
+            return;
+        }
         connection.volumes.push((At { value: id, span: statement.span() }, settings));
     }
 

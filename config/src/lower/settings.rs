@@ -109,6 +109,9 @@ impl Lower<'_> {
         let name = &statement.keyword;
         let words = &statement.arguments;
         if spec.kind == Kind::Hosts && !words.is_empty() {
+            for word in words {
+                self.check_name("host", word);
+            }
             let names: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
             return Some(names.join(" "));
         }

@@ -33,6 +33,7 @@ impl Resolver<'_> {
     ) -> Option<[Host; 2]> {
         let addresses = pair.map(|host| self.address(tree, host, connection));
         let ids = self.volume_ids(tree, pair);
+        self.check_connection_volumes(ids.as_ref(), connection);
         let volumes = pair.map(|host| self.volumes(tree, host, ids.as_ref()?, connection));
         let [Some(first), Some(second)] = addresses else { return None };
         self.check_addresses(pair, &first, &second);
@@ -72,7 +73,9 @@ impl Resolver<'_> {
         };
         let text = format!("address {}", address.value);
         let clash = self.claims.claim(text, None, &tree.name, address.span);
-        self.diagnostics.extend(clash);
+        if let Some(clash) = clash {
+            self.report(clash);
+        }
         Some(address)
     }
 
@@ -88,10 +91,12 @@ impl Resolver<'_> {
         first: &At<SocketAddr>,
         second: &At<SocketAddr>,
     ) {
-        if first.value.is_ipv4() != second.value.is_ipv4() {
+        let family = |address: SocketAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let families = [family(first.value), family(second.value)];
+        if families[0] != families[1] {
             let text = format!(
-                "`{}` has an IPv4 and `{}` an IPv6 address, or the reverse",
-                pair[0].name, pair[1].name
+                "`{}` has an {} address and `{}` an {} address",
+                pair[0].name, families[0], pair[1].name, families[1]
             );
             self.report(
                 Diagnostic::error(second.span, text)
@@ -169,6 +174,18 @@ impl Resolver<'_> {
         Some(first)
     }
 
+    fn check_connection_volumes(
+        &mut self,
+        ids: Option<&BTreeSet<u16>>,
+        connection: Connection<'_>,
+    ) {
+        let (Some(ids), Some(connection)) = (ids, connection) else { return };
+        for (id, _) in connection.volumes.iter().filter(|(id, _)| !ids.contains(&id.value)) {
+            let text = format!("the hosts have no volume {}", id.value);
+            self.report(Diagnostic::error(id.span, text));
+        }
+    }
+
     fn volumes(
         &mut self,
         tree: &ResourceTree,
@@ -215,7 +232,9 @@ impl Resolver<'_> {
         ];
         for (text, span) in claims.into_iter().flatten() {
             let clash = self.claims.claim(text, Some(&host.name), &tree.name, span);
-            self.diagnostics.extend(clash);
+            if let Some(clash) = clash {
+                self.report(clash);
+            }
         }
         let path = match &disk.value {
             DiskTree::Path(path) => Some(PathBuf::from(path)),

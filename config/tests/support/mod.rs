@@ -11,9 +11,18 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) const ACCEPTANCE: &str = include_str!("acceptance.res");
 
 /// Two hosts with one volume each.
-pub(crate) const PAIR: &str = "\
-on alpha { device /dev/drbd0; disk /dev/vdb; address 10.0.0.1:7789; meta-disk internal; } \
-on beta { device /dev/drbd0; disk /dev/vdb; address 10.0.0.2:7789; meta-disk internal; }";
+pub(crate) const PAIR: &str = "
+  on alpha {
+    device /dev/drbd0;
+    disk /dev/vdb;
+    address 10.0.0.1:7789;
+  }
+  on beta {
+    device /dev/drbd0;
+    disk /dev/vdb;
+    address 10.0.0.2:7789;
+  }
+";
 
 /// Loads a text that is valid.
 pub(crate) fn load(text: &str) -> Loaded {
@@ -72,6 +81,8 @@ impl Loader for Memory {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let directory = normal(directory);
         let inside = self.0.keys().filter(|path| path.parent() == Some(&directory));
-        Ok(inside.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+        Ok(inside
+            .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect())
     }
 }

@@ -288,3 +288,6 @@ impl Generations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,15 @@ pub enum SuperblockError {
         /// The version found.
         found: u32,
     },
+    /// A good superblock that belongs in the other slot.
+    #[error(
+        "a superblock for {data_bytes} bytes of data in the wrong slot: the device has not the \
+         size that it had"
+    )]
+    Moved {
+        /// The size of the data by the superblock.
+        data_bytes: u64,
+    },
     /// A value that no writer writes.
     #[error("bad value {value} in field {field}")]
     Field {
@@ -136,7 +145,10 @@ pub enum SuperblockError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotsError {
     /// Nothing of ours is there.
-    #[error("no metadata; run create-md")]
+    #[error(
+        "no metadata; run create-md or, if the disk had metadata, give the device the size that \
+         it had"
+    )]
     NoMetadata,
     /// Something of ours is there, and not usable.
     #[error(
@@ -239,8 +251,7 @@ fn decode_slot(bytes: &[u8], slot: usize) -> Result<Superblock, SuperblockError>
     if superblock.slot() == slot {
         Ok(superblock)
     } else {
-        // The device has moved under its metadata: the other slot is somewhere else.
-        Err(SuperblockError::Field { field: "sequence", value: superblock.sequence })
+        Err(SuperblockError::Moved { data_bytes: superblock.data_bytes })
     }
 }
 

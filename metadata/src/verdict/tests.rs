@@ -1,1 +1,384 @@
+use super::*;
+use crate::generation::{Cause, GenerationRecord};
+use std::collections::BTreeMap;
+use types::Time;
 
+fn record(id: u64) -> GenerationRecord {
+    GenerationRecord::new(GenerationId(id), Cause::Created, NodeId(0), Time(0))
+}
+
+fn generations(current: u64, bitmap: u64, history: &[u64]) -> Generations {
+    Generations {
+        current: record(current),
+        bitmap: record(bitmap),
+        history: history.iter().map(|&id| record(id)).collect(),
+    }
+}
+
+/// An UpToDate copy of generation 0x10, Secondary, nothing marked.
+fn side(node: u8) -> Side {
+    Side {
+        node: NodeId(node),
+        generations: generations(0x10, 0, &[]),
+        disk: DiskState::UpToDate,
+        primary: false,
+        crashed_primary: false,
+        peer_outdated: false,
+        full_sync: false,
+        dirty_blocks: 0,
+        resumable: false,
+        discard_my_data: false,
+        disk_incarnation: 0x100 + u64::from(node),
+        newest_exposed: GenerationId::UNSET,
+    }
+}
+
+fn pair(a: impl FnOnce(&mut Side), b: impl FnOnce(&mut Side)) -> (Side, Side) {
+    let (mut one, mut other) = (side(0), side(1));
+    a(&mut one);
+    b(&mut other);
+    (one, other)
+}
+
+/// The decision of the first side, after a look from both.
+fn decide_c(a: impl FnOnce(&mut Side), b: impl FnOnce(&mut Side)) -> (Verdict, Rule) {
+    let (one, other) = pair(a, b);
+    check(&one, &other, Protocol::C);
+    let decision = decide(&one, &other, Protocol::C);
+    (decision.verdict, decision.rule)
+}
+
+/// What holds for every pair.
+fn check(one: &Side, other: &Side, protocol: Protocol) {
+    let here = decide(one, other, protocol);
+    let there = decide(other, one, protocol);
+    let show = || format!("{one:?}\n{other:?}\n{protocol}: {here:?}, {there:?}");
+    assert_eq!(here.verdict, there.verdict.mirrored(), "not antisymmetric: {}", show());
+    assert_eq!(here.rule, there.rule, "rules differ: {}", show());
+    assert_eq!(here.verdict.mirrored().mirrored(), here.verdict);
+    let marked = one.dirty_blocks + other.dirty_blocks > 0 || one.full_sync || other.full_sync;
+    match here.verdict {
+        InSync => {
+            assert!(!marked, "in sync with marks: {}", show());
+            assert!(
+                one.generations.current.id.same(other.generations.current.id),
+                "in sync with different generations: {}",
+                show()
+            );
+            assert!(!one.inconsistent() && !other.inconsistent(), "{}", show());
+        }
+        Source(extent) | Target(extent) => {
+            let me_is_source = matches!(here.verdict, Source(_));
+            let source = if me_is_source { one } else { other };
+            assert!(!source.inconsistent() && !source.just_created(), "bad source: {}", show());
+            if one.full_sync || other.full_sync {
+                assert_eq!(extent, Full, "a flag is ignored: {}", show());
+            }
+        }
+        Verdict::Resume => assert!(one.resumable && other.resumable, "{}", show()),
+        SplitBrain { .. }
+        | Verdict::Unrelated
+        | Verdict::BothUnusable
+        | Verdict::NoPeerDisk
+        | Verdict::NoLocalDisk
+        | Verdict::NeitherDisk
+        | Verdict::Refuse(_) => {}
+    }
+}
+
+use Extent::{Bitmap, Full};
+use Verdict::{InSync, Source, SplitBrain, Target};
+
+const NOTHING: fn(&mut Side) = |_| {};
+
+#[test]
+fn disks_come_first() {
+    let none = |side: &mut Side| side.disk = DiskState::Diskless;
+    assert_eq!(decide_c(none, none), (Verdict::NeitherDisk, Rule::BothDiskless));
+    assert_eq!(decide_c(none, NOTHING), (Verdict::NoLocalDisk, Rule::OneDiskless));
+    assert_eq!(decide_c(NOTHING, none), (Verdict::NoPeerDisk, Rule::OneDiskless));
+    let resumable = |side: &mut Side| {
+        side.resumable = true;
+        side.dirty_blocks = 7;
+    };
+    assert_eq!(decide_c(resumable, resumable), (Verdict::Resume, Rule::SessionResumed));
+    assert_ne!(decide_c(resumable, NOTHING).0, Verdict::Resume);
+}
+
+#[test]
+fn a_new_copy_takes_everything() {
+    let new = |side: &mut Side| {
+        side.disk = DiskState::Inconsistent;
+        side.generations = Generations::just_created(side.node, Time(0));
+    };
+    let forced = |side: &mut Side| {
+        new(side);
+        side.generations.force(GenerationId(0x20), side.node, Time(1));
+        side.disk = DiskState::UpToDate;
+    };
+    let broken = |side: &mut Side| side.disk = DiskState::Inconsistent;
+    assert_eq!(decide_c(new, new), (Verdict::BothUnusable, Rule::BothJustCreated));
+    // Every new copy has the same name: the forced one's marks may be relative to another disk.
+    assert_eq!(decide_c(forced, new), (Source(Full), Rule::OneJustCreated));
+    assert_eq!(decide_c(new, NOTHING), (Target(Full), Rule::OneJustCreated));
+    assert_eq!(decide_c(new, broken), (Verdict::BothUnusable, Rule::BothInconsistent));
+    // Forced on both nodes on their own.
+    let forced_too = |side: &mut Side| {
+        new(side);
+        side.generations.force(GenerationId(0x30), side.node, Time(1));
+        side.disk = DiskState::UpToDate;
+    };
+    assert_eq!(decide_c(forced, forced_too).0, SplitBrain { automatic: true });
+}
+
+#[test]
+fn an_inconsistent_copy_is_the_target() {
+    let broken = |side: &mut Side| {
+        side.disk = DiskState::Inconsistent;
+        side.dirty_blocks = 9;
+        side.primary = true;
+    };
+    assert_eq!(decide_c(broken, broken), (Verdict::BothUnusable, Rule::BothInconsistent));
+    assert_eq!(decide_c(broken, NOTHING), (Target(Bitmap), Rule::InconsistentKnown));
+    let outdated = |side: &mut Side| side.disk = DiskState::Outdated;
+    assert_eq!(decide_c(broken, outdated), (Target(Bitmap), Rule::InconsistentKnown));
+    let solo = |side: &mut Side| side.generations = generations(0x20, 0x10, &[]);
+    assert_eq!(decide_c(solo, broken), (Source(Bitmap), Rule::InconsistentKnown));
+    let older = |side: &mut Side| side.generations = generations(0x20, 0x18, &[0x10]);
+    assert_eq!(decide_c(older, broken), (Source(Full), Rule::InconsistentUnknown));
+    let flagged = |side: &mut Side| side.full_sync = true;
+    assert_eq!(decide_c(broken, flagged), (Target(Full), Rule::InconsistentKnown));
+}
+
+/// A full resync that is cut off goes on from the marks, even if the source went solo meanwhile.
+#[test]
+fn a_full_resync_resumes_from_the_marks() {
+    let (mut source, mut target) = pair(
+        |side| side.generations.force(GenerationId(0x20), NodeId(0), Time(0)),
+        |side| {
+            side.generations = Generations::just_created(NodeId(1), Time(0));
+            side.disk = DiskState::Inconsistent;
+        },
+    );
+    let verdict = |source: &Side, target: &Side| {
+        check(source, target, Protocol::C);
+        decide(source, target, Protocol::C).verdict
+    };
+    assert_eq!(verdict(&source, &target), Source(Full));
+    let id = GenerationId(0x30);
+    source.generations.begin_full_resync_as_source(id, NodeId(0), Time(1));
+    // Cut off before the target has written the name: everything again.
+    assert_eq!(verdict(&source, &target), Source(Full));
+    target.generations.begin_full_resync_as_target(id, NodeId(1), Time(1));
+    assert_eq!(verdict(&source, &target), Source(Bitmap));
+    source.generations.go_solo(GenerationId(0x40), Cause::PeerLost, NodeId(0), Time(2));
+    assert_eq!(verdict(&source, &target), Source(Bitmap));
+    // The end: the target has all and says so; the source misses it once.
+    target.generations.adopt(&source.generations, NodeId(1), Time(3));
+    target.disk = DiskState::UpToDate;
+    check(&source, &target, Protocol::C);
+    assert_eq!(
+        decide(&source, &target, Protocol::C),
+        Decision { verdict: InSync, rule: Rule::MissedEnd }
+    );
+    source.generations.settled_with_peer();
+    assert_eq!(decide(&source, &target, Protocol::C).rule, Rule::NothingMarked);
+}
+
+#[test]
+fn equal_generations() {
+    let dirty = |side: &mut Side| side.dirty_blocks = 1;
+    let crashed = |side: &mut Side| {
+        side.crashed_primary = true;
+        side.dirty_blocks = 5;
+    };
+    let primary = |side: &mut Side| side.primary = true;
+    let outdated = |side: &mut Side| side.disk = DiskState::Outdated;
+    let ahead = |side: &mut Side| side.generations.bitmap = record(0x8);
+    assert_eq!(decide_c(NOTHING, NOTHING), (InSync, Rule::NothingMarked));
+    assert_eq!(decide_c(ahead, NOTHING), (InSync, Rule::MissedEnd));
+    assert_eq!(decide_c(ahead, dirty), (Target(Bitmap), Rule::MarkedHere));
+    assert_eq!(decide_c(|side| side.crashed_primary = true, NOTHING).0, InSync);
+    assert_eq!(decide_c(crashed, NOTHING), (Target(Bitmap), Rule::SurvivorHasAll));
+    assert_eq!(decide_c(crashed, dirty), (Target(Bitmap), Rule::SurvivorHasAll));
+    // The survivor has every answered write whatever its mark or the roles say.
+    assert_eq!(decide_c(crashed, outdated), (Target(Bitmap), Rule::SurvivorHasAll));
+    assert_eq!(decide_c(crashed, crashed), (Source(Bitmap), Rule::BothCrashed));
+    let crashed_and_primary = |side: &mut Side| {
+        crashed(side);
+        primary(side);
+    };
+    assert_eq!(decide_c(crashed_and_primary, NOTHING).0, Target(Bitmap));
+    assert_eq!(decide_c(dirty, primary), (Target(Bitmap), Rule::PrimaryNow));
+    assert_eq!(decide_c(outdated, outdated), (InSync, Rule::NothingMarked));
+    let dirty_outdated = |side: &mut Side| {
+        dirty(side);
+        outdated(side);
+    };
+    assert_eq!(decide_c(dirty_outdated, NOTHING), (Target(Bitmap), Rule::OtherOutdated));
+    assert_eq!(decide_c(dirty_outdated, outdated), (Source(Bitmap), Rule::MarkedHere));
+    assert_eq!(decide_c(dirty, dirty), (Source(Bitmap), Rule::MarkedOnBoth));
+    let flagged = |side: &mut Side| side.full_sync = true;
+    assert_eq!(decide_c(NOTHING, flagged), (Target(Full), Rule::MarkedHere));
+    let (one, other) = pair(crashed, dirty);
+    for protocol in [Protocol::A, Protocol::B] {
+        check(&one, &other, protocol);
+        let decision = decide(&one, &other, protocol);
+        assert_eq!((decision.verdict, decision.rule), (Source(Bitmap), Rule::CrashedHasAll));
+    }
+}
+
+#[test]
+fn different_generations() {
+    let solo = |side: &mut Side| {
+        side.generations.go_solo(GenerationId(0x21), Cause::PeerLost, side.node, Time(0));
+        side.dirty_blocks = 3;
+    };
+    let solo_too = |side: &mut Side| {
+        side.generations.go_solo(GenerationId(0x30), Cause::PromotedAlone, side.node, Time(0));
+    };
+    let twice = |side: &mut Side| {
+        solo(side);
+        side.generations.settled_with_peer();
+        side.generations.go_solo(GenerationId(0x40), Cause::PeerLost, side.node, Time(0));
+    };
+    assert_eq!(decide_c(solo, NOTHING), (Source(Bitmap), Rule::AheadByBitmap));
+    assert_eq!(decide_c(NOTHING, twice), (Target(Full), Rule::AheadByHistory));
+    assert_eq!(decide_c(solo, solo_too), (SplitBrain { automatic: true }, Rule::BothAheadOfOne));
+    assert_eq!(decide_c(twice, solo_too), (SplitBrain { automatic: false }, Rule::CommonAncestor));
+    let stranger = |side: &mut Side| side.generations = generations(0x66, 0, &[0x65]);
+    assert_eq!(decide_c(solo, stranger), (Verdict::Unrelated, Rule::NothingInCommon));
+    // The mark of a Primary is no part of the name.
+    assert_eq!(
+        decide_c(|side| side.generations.current.id = GenerationId(0x11), NOTHING).0,
+        InSync
+    );
+    // What is ahead has answered writes that the other lacks, Outdated or not.
+    let outdated = |side: &mut Side| {
+        solo(side);
+        side.disk = DiskState::Outdated;
+    };
+    assert_eq!(
+        decide_c(outdated, |side| side.primary = true),
+        (Source(Bitmap), Rule::AheadByBitmap)
+    );
+    let loop_a = |side: &mut Side| side.generations = generations(0x50, 0x60, &[]);
+    let loop_b = |side: &mut Side| side.generations = generations(0x60, 0, &[0x50]);
+    assert_eq!(decide_c(loop_a, loop_b), (SplitBrain { automatic: false }, Rule::Contradictory));
+}
+
+#[test]
+fn changes_go_only_when_one_side_gives_them_up() {
+    let split = |side: &mut Side, discard, primary| {
+        let id = GenerationId(0x20 + 2 * u64::from(side.node.0));
+        side.generations.go_solo(id, Cause::PeerLost, side.node, Time(0));
+        (side.discard_my_data, side.primary) = (discard, primary);
+    };
+    let verdict = |a: (bool, bool), b: (bool, bool)| {
+        decide_c(|side| split(side, a.0, a.1), |side| split(side, b.0, b.1)).0
+    };
+    let undecided = SplitBrain { automatic: true };
+    assert_eq!(verdict((true, false), (false, true)), Target(Bitmap));
+    assert_eq!(verdict((false, false), (true, false)), Source(Bitmap));
+    assert_eq!(verdict((true, false), (true, false)), undecided);
+    assert_eq!(verdict((true, true), (false, false)), undecided);
+    assert_eq!(verdict((true, true), (true, false)), undecided);
+    // Without a split brain the wish means nothing.
+    assert_eq!(decide_c(|side| side.discard_my_data = true, NOTHING).0, InSync);
+}
+
+#[test]
+fn what_a_resync_would_make_worse_is_refused() {
+    let refused = |a: fn(&mut Side), b: fn(&mut Side)| match decide_c(a, b).0 {
+        Verdict::Refuse(reason) => Some(reason),
+        _ => None,
+    };
+    let twin: fn(&mut Side) = |side| side.disk_incarnation = 0x100;
+    assert_eq!(refused(NOTHING, twin), Some(RefuseReason::SameDisk));
+    let nameless: fn(&mut Side) = |side| side.disk_incarnation = 0;
+    assert_eq!(refused(nameless, nameless), None);
+    assert_eq!(refused(NOTHING, |side| side.node = NodeId(0)), Some(RefuseReason::SameNode));
+    // Node 0 showed generation 0x50 to clients, which node 1 has followed; its disk is older.
+    let old: fn(&mut Side) = |side| side.newest_exposed = GenerationId(0x50);
+    let knows: fn(&mut Side) = |side| side.generations = generations(0x10, 0, &[0x50]);
+    assert_eq!(refused(old, knows), Some(RefuseReason::RolledBack { node: NodeId(0) }));
+    assert_eq!(refused(old, NOTHING), None);
+    // As the target it is cured.
+    assert_eq!(
+        decide_c(old, |side| side.generations = generations(0x50, 0x10, &[])).0,
+        Target(Bitmap)
+    );
+}
+
+/// Sets of generations of every relation to each other, short of real names.
+fn universe_of_generations() -> Vec<Generations> {
+    let mut all = vec![generations(0, 0, &[])];
+    for current in [4, 0x10, 0x11, 0x20, 0x30] {
+        for bitmap in [0, 4, 0x10, 0x20, 0x41] {
+            for history in [&[][..], &[0x10], &[0x20, 0x40], &[0x30, 0x10]] {
+                all.push(generations(current, bitmap, history));
+            }
+        }
+    }
+    all
+}
+
+/// Every pair of a universe of generations, with the other facts at random: over a million pairs,
+/// the same ones in every run.
+#[test]
+fn every_pair_has_one_verdict_and_its_mirror() {
+    let universe = universe_of_generations();
+    let mut prng = types::Prng::new(6);
+    let mut rules = BTreeMap::new();
+    for mine in &universe {
+        for theirs in &universe {
+            for round in 0..120 {
+                let mut sides = [(0, mine), (1, theirs)].map(|(node, generations)| {
+                    let generations = generations.clone();
+                    random_side(&mut prng, Side { generations, ..side(node) }, round)
+                });
+                if prng.chance(1, 2) {
+                    sides.swap(0, 1);
+                }
+                let [one, other] = sides;
+                let protocol = *prng.pick(&[Protocol::A, Protocol::B, Protocol::C, Protocol::C]);
+                check(&one, &other, protocol);
+                *rules.entry(decide(&one, &other, protocol).rule).or_insert(0u32) += 1;
+            }
+        }
+    }
+    for rule in Rule::ALL {
+        assert!(rules.contains_key(rule), "the universe never reaches {rule}");
+    }
+}
+
+/// The first rounds are calm, so that rules about generations are reached; the others are not.
+fn random_side(prng: &mut types::Prng, mut side: Side, round: u32) -> Side {
+    let odds = if round < 40 { 40 } else { 4 };
+    if prng.chance(2, odds) {
+        side.disk = *prng.pick(DiskState::ALL);
+    }
+    side.primary = prng.chance(1, 3);
+    side.crashed_primary = prng.chance(1, odds);
+    side.peer_outdated = prng.chance(1, odds);
+    side.full_sync = prng.chance(1, 2 * odds);
+    side.dirty_blocks = prng.below(4).saturating_sub(2);
+    side.resumable = prng.chance(1, odds);
+    side.discard_my_data = prng.chance(1, odds);
+    if prng.chance(1, 2 * odds) {
+        side.disk_incarnation = prng.below(2);
+    }
+    if prng.chance(1, 5 * odds) {
+        side.node = NodeId(0);
+    }
+    let exposed = [0, 0x10, 0x20, 0x30, 0x40];
+    side.newest_exposed = GenerationId(*prng.pick(&exposed));
+    side
+}
+
+#[test]
+fn names_and_sentences_are_distinct() {
+    let names: std::collections::BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(names.len(), Rule::ALL.len());
+    assert!(Rule::ALL.iter().all(|rule| rule.explain().ends_with('.')));
+}

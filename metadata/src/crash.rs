@@ -39,12 +39,17 @@ impl Disk {
     }
 
     /// Calls `look` with the disk after each way in which power may be lost before the flush of
-    /// the batch: each write whole, absent or torn, in every combination. With at most two
-    /// writes of 4 KiB each sector is there or not; with more, each write is absent, whole, torn
-    /// in the middle either way, or there in every second sector.
+    /// the batch: each write whole, absent or torn, in every combination. A single write is torn
+    /// in every way there is; of two writes each is torn at every sector, or has one sector, or
+    /// all but one; with more, each is torn in the middle, or has every second sector.
     pub(crate) fn each_crash(&self, batch: &Batch, mut look: impl FnMut(Self)) {
         let masks: Vec<u32> = match batch.writes.len() {
-            0..=2 => (0..256).collect(),
+            0..=1 => (0..256).collect(),
+            2 => (0..8)
+                .flat_map(|i| [0xff << i, 0xff >> i, 1 << i, 0xff ^ 1 << i])
+                .chain([0x00, 0x55, 0xaa])
+                .map(|mask| mask & 0xff)
+                .collect(),
             _ => vec![0x00, 0xff, 0x0f, 0xf0, 0xaa],
         };
         let ways = masks.len().pow(batch.writes.len() as u32);

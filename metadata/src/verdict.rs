@@ -4,7 +4,7 @@
 //! [`decide`] is one pure function, total and antisymmetric: both nodes compute it from the same
 //! two [`Side`]s and reach mirrored verdicts without a word more. It never says in sync while a
 //! block is marked on either side. The rules are tried in this order; ids are compared without
-//! bit 0.
+//! bit 0. `docs/verdict.md` has every rule with its reason.
 //!
 //! | | if | then |
 //! |---|---|---|
@@ -298,10 +298,9 @@ fn ahead_by_bitmap(one: &Generations, other: &Generations) -> bool {
     other.current.id.is_real() && one.bitmap.id.same(other.current.id)
 }
 
+/// Neither is ahead of the other, so what both know is a former generation of both.
 fn common_ancestor(mine: &Generations, theirs: &Generations) -> bool {
-    std::iter::once(&mine.bitmap)
-        .chain(&mine.history)
-        .any(|record| theirs.knows(record.id) && !theirs.current.id.same(record.id))
+    std::iter::once(&mine.bitmap).chain(&mine.history).any(|record| theirs.knows(record.id))
 }
 
 /// A split brain, unless the operator has said on exactly one side that its changes may go. A

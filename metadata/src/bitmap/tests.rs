@@ -61,7 +61,11 @@ fn loading_a_page_replaces_what_was_there() {
     let mut map = OutOfSync::new(2 * PAGE_BYTES);
     map.set_all();
     assert!(map.load_page(0, &empty.encode_page(0)));
-    assert_eq!(map.weight(), PAGE_BLOCKS);
+    assert_eq!((map.weight(), map.unsaved_pages()), (PAGE_BLOCKS, 1));
+    map.save_some(1);
+    // Bad, and all set already: what is on disk is still to be replaced.
+    assert!(!map.load_page(1, &empty.encode_page(0)));
+    assert_eq!((map.weight(), map.unsaved_pages()), (PAGE_BLOCKS, 1));
     assert_eq!(map.next_run(0, u64::MAX), Some(range(PAGE_BLOCKS, 2 * PAGE_BLOCKS)));
 }
 

@@ -303,6 +303,13 @@ fn what_a_resync_would_make_worse_is_refused() {
     let knows: fn(&mut Side) = |side| side.generations = generations(0x10, 0, &[0x50]);
     assert_eq!(refused(old, knows), Some(RefuseReason::RolledBack { node: NodeId(0) }));
     assert_eq!(refused(old, NOTHING), None);
+    // A full history may have forgotten it.
+    let full: fn(&mut Side) = |side| {
+        let history: Vec<u64> = (1..=HISTORY as u64).map(|n| n << 8).collect();
+        side.generations = generations(0x10, 0, &history);
+        side.newest_exposed = GenerationId(0x50);
+    };
+    assert_eq!(refused(full, knows), None);
     // As the target it is cured.
     assert_eq!(
         decide_c(old, |side| side.generations = generations(0x50, 0x10, &[])).0,
@@ -374,6 +381,16 @@ fn random_side(prng: &mut types::Prng, mut side: Side, round: u32) -> Side {
     let exposed = [0, 0x10, 0x20, 0x30, 0x40];
     side.newest_exposed = GenerationId(*prng.pick(&exposed));
     side
+}
+
+/// The page that operators read has every rule, in the order in which they are tried.
+#[test]
+fn the_documentation_has_every_rule() {
+    let page = include_str!("../../../docs/verdict.md");
+    let row = |line: &'static str| line.strip_prefix("| `")?.split('`').next();
+    let documented: Vec<&str> = page.lines().filter_map(row).collect();
+    let rules: Vec<&str> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(documented, rules);
 }
 
 #[test]

@@ -145,3 +145,22 @@ fn another_number_of_hot_extents_starts_the_log_over() {
     assert!(found.crashed && !found.log_lost);
     assert_eq!(found.metadata.al.capacity(), 2000);
 }
+
+/// The log has started over with another number of slots, and the superblock does not know it.
+#[test]
+fn a_log_of_another_size_than_the_superblock_says_starts_over() {
+    let mut disk = old_disk();
+    let recovered = read(&disk).unwrap();
+    recovered.plan.iter().for_each(|batch| disk.apply(batch));
+    let mut metadata = recovered.metadata;
+    disk.apply(&metadata.set_al_extents(2000));
+
+    let recovered = read(&disk).unwrap();
+    recovered.plan.iter().for_each(|batch| disk.apply(batch));
+    let mut metadata = recovered.metadata;
+    assert_eq!(metadata.al.capacity(), 67);
+    metadata.superblock.flags.attached = true;
+    disk.apply(&metadata.save_superblock());
+    disk.apply(&metadata.al.transaction(&[], &[ExtentNo(0)]));
+    assert!(!read(&disk).unwrap().log_lost);
+}

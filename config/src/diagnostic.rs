@@ -1,12 +1,14 @@
 //! What is wrong with a file, shown so that it can be put right without the manual.
 
-use crate::source::{Sources, Span};
+use crate::source::{SourceId, Sources, Span};
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 
 /// How many diagnostics of one run are shown; the rest is counted.
 const MAX_SHOWN: usize = 50;
+/// A line longer than this is not shown: it is no text that somebody has typed.
+const MAX_LINE: usize = 4096;
 /// How many are kept: a file may be wrong at each of its bytes.
 const MAX_KEPT: usize = 1000;
 
@@ -124,33 +126,42 @@ impl Diagnostic {
     }
 
     /// One snippet for each file that the diagnostic points into, its own first.
-    fn snippets<'a>(&'a self, sources: &'a Sources) -> Vec<Snippet<'a, Annotation<'a>>> {
+    fn snippets<'a>(&'a self, sources: &'a Sources) -> Vec<Element<'a>> {
         let mut files = vec![self.span.source];
         for (span, _) in &self.related {
             if !files.contains(&span.source) {
                 files.push(span.source);
             }
         }
-        let annotations = |file| {
-            let own = (self.span, &self.label, AnnotationKind::Primary);
-            let related =
-                self.related.iter().map(|(span, label)| (*span, label, AnnotationKind::Context));
-            std::iter::once(own).chain(related).filter(move |(span, ..)| span.source == file).map(
-                |(span, label, kind)| {
-                    let annotation = kind.span(span.start..span.end);
-                    if label.is_empty() { annotation } else { annotation.label(label.as_str()) }
-                },
-            )
-        };
-        files
-            .into_iter()
-            .map(|file| {
-                let source = sources.get(file);
-                Snippet::source(source.text.as_str())
-                    .path(source.path.to_string_lossy())
-                    .annotations(annotations(file))
-            })
-            .collect()
+        files.into_iter().map(|file| self.snippet(file, sources)).collect()
+    }
+
+    /// The lines of one file that the diagnostic points at.
+    fn snippet<'a>(&'a self, file: SourceId, sources: &'a Sources) -> Element<'a> {
+        let own = (self.span, self.label.as_str(), AnnotationKind::Primary);
+        let related = self
+            .related
+            .iter()
+            .map(|(span, label)| (*span, label.as_str(), AnnotationKind::Context));
+        let marks: Vec<_> =
+            std::iter::once(own).chain(related).filter(|(span, ..)| span.source == file).collect();
+        let source = sources.get(file);
+        let path = source.path.to_string_lossy();
+        // Only the lines in question are handed over: the renderer reads all that it is given.
+        let first = marks.iter().map(|(span, ..)| span.start).min().unwrap_or(0);
+        let last = marks.iter().map(|(span, ..)| span.end).max().unwrap_or(0);
+        let (line, lines) = source.lines(first, last);
+        let text = &source.text[lines.clone()];
+        if text.lines().any(|line| line.len() > MAX_LINE) {
+            let place = marks.first().map_or(self.span, |(span, ..)| *span);
+            let (line, column) = sources.line_column(place);
+            return Origin::path(path).line(line).char_column(column).into();
+        }
+        let annotations = marks.into_iter().map(|(span, label, kind)| {
+            let annotation = kind.span(span.start - lines.start..span.end - lines.start);
+            if label.is_empty() { annotation } else { annotation.label(label) }
+        });
+        Snippet::source(text).path(path).line_start(line + 1).annotations(annotations).into()
     }
 }
 

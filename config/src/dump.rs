@@ -15,11 +15,13 @@ use crate::{Loaded, grammar};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// The sections of options in the order in which DRBD prints them, then ours.
-const ORDER: [Section; 6] = [
+/// The sections of options in the order in which DRBD prints them, then ours. `syncer` holds only
+/// what no other section took over.
+const ORDER: [Section; 7] = [
     Section::Options,
     Section::Net,
     Section::Disk,
+    Section::Syncer,
     Section::Startup,
     Section::Handlers,
     Section::Nbd,

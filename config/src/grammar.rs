@@ -70,43 +70,106 @@ const VOLUME_HERE: &[Section] = &[S::Resource, S::On, S::Floating, S::Stacked, S
 const VERSION: &str = "there is no kernel module whose version could be compared";
 
 /// Every keyword.
-#[rustfmt::skip]
 pub(crate) const KEYWORDS: &[Keyword] = &[
     block("global", &[S::Top], (0, 0), S::Global, "global { … }"),
     block("common", &[S::Top], (0, 0), S::Common, "common { … }"),
     block("resource", &[S::Top], (1, 1), S::Resource, "resource NAME { … }"),
     line("include", &[S::Top], (1, 1), "include \"PATTERN\";"),
-    line("require-drbd-module-version-eq", &[S::Top], (1, 1), "require-drbd-module-version-eq X.Y.Z;").no_effect(VERSION),
-    line("require-drbd-module-version-ne", &[S::Top], (1, 1), "require-drbd-module-version-ne X.Y.Z;").no_effect(VERSION),
-    line("require-drbd-module-version-gt", &[S::Top], (1, 1), "require-drbd-module-version-gt X.Y.Z;").no_effect(VERSION),
-    line("require-drbd-module-version-ge", &[S::Top], (1, 1), "require-drbd-module-version-ge X.Y.Z;").no_effect(VERSION),
-    line("require-drbd-module-version-lt", &[S::Top], (1, 1), "require-drbd-module-version-lt X.Y.Z;").no_effect(VERSION),
-    line("require-drbd-module-version-le", &[S::Top], (1, 1), "require-drbd-module-version-le X.Y.Z;").no_effect(VERSION),
+    line(
+        "require-drbd-module-version-eq",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-eq X.Y.Z;",
+    )
+    .no_effect(VERSION),
+    line(
+        "require-drbd-module-version-ne",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-ne X.Y.Z;",
+    )
+    .no_effect(VERSION),
+    line(
+        "require-drbd-module-version-gt",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-gt X.Y.Z;",
+    )
+    .no_effect(VERSION),
+    line(
+        "require-drbd-module-version-ge",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-ge X.Y.Z;",
+    )
+    .no_effect(VERSION),
+    line(
+        "require-drbd-module-version-lt",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-lt X.Y.Z;",
+    )
+    .no_effect(VERSION),
+    line(
+        "require-drbd-module-version-le",
+        &[S::Top],
+        (1, 1),
+        "require-drbd-module-version-le X.Y.Z;",
+    )
+    .no_effect(VERSION),
     line("protocol", &[S::Resource, S::Common], (1, 1), "protocol C;"),
     block("on", &[S::Resource], (1, MANY), S::On, "on HOST { … }"),
-    block("floating", &[S::Resource], (1, 2), S::Floating, "floating ADDRESS:PORT { … }").refused("not yet: write `on HOST { address …; }`"),
-    line("floating", &[S::Resource], (1, 2), "floating ADDRESS:PORT;").refused("not yet: write `on HOST { address …; }`"),
-    block("stacked-on-top-of", &[S::Resource], (1, 1), S::Stacked, "stacked-on-top-of RESOURCE { … }").refused(STACKED),
-    line("template-file", &[S::Resource], (1, 1), "template-file \"FILE\";").refused("not yet: write the options into `common { … }`"),
+    block("floating", &[S::Resource], (1, 2), S::Floating, "floating ADDRESS:PORT { … }")
+        .refused("not yet: write `on HOST { address …; }`"),
+    line("floating", &[S::Resource], (1, 2), "floating ADDRESS:PORT;")
+        .refused("not yet: write `on HOST { address …; }`"),
+    block(
+        "stacked-on-top-of",
+        &[S::Resource],
+        (1, 1),
+        S::Stacked,
+        "stacked-on-top-of RESOURCE { … }",
+    )
+    .refused(STACKED),
+    line("template-file", &[S::Resource], (1, 1), "template-file \"FILE\";")
+        .refused("not yet: write the options into `common { … }`"),
     line("node-id", &[S::On, S::Floating], (1, 1), "node-id N;"),
     line("address", &[S::On, S::Stacked], (1, 2), "address ADDRESS:PORT;"),
-    line("alternate-link-address", &[S::On], (1, 2), "alternate-link-address ADDRESS:PORT;").refused("not yet: there is one path between the peers"),
-    block("volume", &[S::Resource, S::On, S::Floating, S::Stacked, S::Connection], (1, 1), S::Volume, "volume N { … }"),
+    line("alternate-link-address", &[S::On], (1, 2), "alternate-link-address ADDRESS:PORT;")
+        .refused("not yet: there is one path between the peers"),
+    block(
+        "volume",
+        &[S::Resource, S::On, S::Floating, S::Stacked, S::Connection],
+        (1, 1),
+        S::Volume,
+        "volume N { … }",
+    ),
     line("device", VOLUME_HERE, (1, 3), "device /dev/drbdN;"),
     line("disk", VOLUME_HERE, (1, 1), "disk PATH;"),
-    block("disk", &[S::Resource, S::Common, S::Volume, S::Connection, S::Mesh], (0, 0), S::Disk, "disk { … }"),
+    block(
+        "disk",
+        &[S::Resource, S::Common, S::Volume, S::Connection, S::Mesh],
+        (0, 0),
+        S::Disk,
+        "disk { … }",
+    ),
     line("meta-disk", VOLUME_HERE, (1, 2), "meta-disk internal;"),
     line("flexible-meta-disk", VOLUME_HERE, (1, 1), "flexible-meta-disk PATH;"),
-    line("tiebreaker", &[S::Volume], (1, 1), "tiebreaker yes;").no_effect("there is no quorum to break a tie of"),
-    line("ignore-on", &[S::Resource], (1, 1), "ignore-on HOST;").refused("not yet: leave the resource out of that host's file"),
+    line("tiebreaker", &[S::Volume], (1, 1), "tiebreaker yes;")
+        .no_effect("there is no quorum to break a tie of"),
+    line("ignore-on", &[S::Resource], (1, 1), "ignore-on HOST;")
+        .refused("not yet: leave the resource out of that host's file"),
     block("net", &[S::Resource, S::Common, S::Connection, S::Mesh], (0, 0), S::Net, "net { … }"),
-    block("tls", &[S::Net], (0, 0), S::Tls, "tls { … }").refused("not yet: TLS between the peers comes later, and the link would be left open"),
+    block("tls", &[S::Net], (0, 0), S::Tls, "tls { … }")
+        .refused("not yet: TLS between the peers comes later, and the link would be left open"),
     block("options", &[S::Resource, S::Common], (0, 0), S::Options, "options { … }"),
-    block("options", &[S::On], (0, 0), S::Options, "options { … }").refused("not yet: write them in the resource, for both hosts"),
+    block("options", &[S::On], (0, 0), S::Options, "options { … }")
+        .refused("not yet: write them in the resource, for both hosts"),
     block("startup", &[S::Resource, S::Common], (0, 0), S::Startup, "startup { … }"),
     block("handlers", &[S::Resource, S::Common], (0, 0), S::Handlers, "handlers { … }"),
     block("syncer", &[S::Resource, S::Common], (0, 0), S::Syncer, "syncer { … }"),
-    block("proxy", &[S::Resource, S::Common, S::On], (0, MANY), S::Proxy, "proxy { … }").refused(PROXY),
+    block("proxy", &[S::Resource, S::Common, S::On], (0, MANY), S::Proxy, "proxy { … }")
+        .refused(PROXY),
     block("plugin", &[S::Proxy], (0, 0), S::Plugin, "plugin { … }").refused(PROXY),
     block("nbd", &[S::Global, S::Common, S::Resource], (0, 0), S::Nbd, "nbd { … }"),
     block("connection", &[S::Resource], (0, 1), S::Connection, "connection { … }"),
@@ -115,7 +178,8 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     line("host", &[S::Connection, S::Path], (1, MANY), "host HOST address ADDRESS:PORT;"),
     block("path", &[S::Connection], (0, 1), S::Path, "path { … }"),
     block("_this_host", &[S::Resource], (0, 0), S::Unknown, "_this_host { … }").refused(SHOWN),
-    block("_remote_host", &[S::Resource, S::Connection], (0, 0), S::Unknown, "_remote_host { … }").refused(SHOWN),
+    block("_remote_host", &[S::Resource, S::Connection], (0, 0), S::Unknown, "_remote_host { … }")
+        .refused(SHOWN),
     line("_peer_node_id", &[S::Connection], (1, 1), "_peer_node_id N;").refused(SHOWN),
     line("_cstate", &[S::Connection], (1, 1), "_cstate STATE;").refused(SHOWN),
 ];

@@ -26,6 +26,13 @@ pub(crate) enum Token {
     Semicolon,
 }
 
+/// What is too long was reported; messages that quote it need not be as long.
+fn clipped(mut text: String) -> String {
+    let end = (0..=MAX_STRING.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    text.truncate(end.unwrap_or(0));
+    text
+}
+
 /// Whether a character may stand in an unquoted word.
 pub(crate) fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-:[]%".contains(c)
@@ -131,7 +138,9 @@ impl Lexer<'_> {
             let place = Span { start: start + at, end: start + at + c.len_utf8(), ..span };
             let mut wrong = Diagnostic::error(place, format!("character {c:?} in a word"))
                 .note("a word is letters, digits and `/ . _ - : [ ] %`; anything else is quoted");
-            wrong = wrong.help(format!("write \"{}\"", word.escape_debug()));
+            if word.len() <= MAX_WORD {
+                wrong = wrong.help(format!("write \"{}\"", word.escape_debug()));
+            }
             self.diagnostics.push(wrong);
         } else if word.len() > MAX_WORD {
             self.diagnostics.push(
@@ -140,7 +149,7 @@ impl Lexer<'_> {
                     .note(format!("a word has at most {MAX_WORD} characters, quoted {MAX_STRING}")),
             );
         }
-        Token::Word(word.to_owned())
+        Token::Word(clipped(word.to_owned()))
     }
 
     fn quoted(&mut self) -> Token {
@@ -178,7 +187,7 @@ impl Lexer<'_> {
                     .help("save the file as UTF-8, or use ASCII"),
             );
         }
-        Token::Quoted(string)
+        Token::Quoted(clipped(string))
     }
 
     fn escape(&mut self, string: &mut String) {

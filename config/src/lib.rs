@@ -1,8 +1,10 @@
 //! The drbd.conf language: lexer, parser, option table, resolution, diagnostics, dump.
 //!
 //! ```text
-//! bytes ─lexer─▶ tokens ─parser─▶ syntax ─include─▶ all files' syntax ─lower─▶ tree ─resolve─▶ Config
-//!                                                      (grammar, options)       └─dump─▶ text
+//! bytes ─lexer─▶ tokens ─parser─▶ syntax ─include─▶ syntax of all files
+//!                                                     │
+//!                     Config ◀─resolve─ tree ◀─lower──┘ (by grammar and options)
+//!                               text ◀─dump─┘
 //! ```
 //! Each step reports what it finds and goes on, so that one run shows several mistakes; a
 //! configuration with an error is not used. What an option is, is written in the option table
@@ -24,6 +26,7 @@ mod model;
 mod nearest;
 mod options;
 mod parser;
+mod reference;
 mod resolve;
 mod source;
 mod syntax;
@@ -36,6 +39,7 @@ pub use dump::dump;
 pub use loader::{FsLoader, Loader, MAX_FILE_BYTES};
 pub use model::*;
 pub use options::{Effect, Kind, OPTIONS, OptionSpec, Scale, Section, find, of_section};
+pub use reference::reference;
 pub use resolve::node_ids;
 pub use source::{Source, SourceId, Sources, Span as TextSpan};
 pub use tree::Tree;

@@ -38,6 +38,7 @@ impl Lower<'_> {
 
     fn top(&mut self, statements: &[Statement]) -> Tree {
         let mut tree = Tree::default();
+        let mut names = BTreeMap::new();
         for statement in statements {
             let Some(row) = self.keyword(Section::Top, statement) else { continue };
             match (row.name, &statement.block) {
@@ -55,8 +56,8 @@ impl Lower<'_> {
                     self.once(&mut tree.common, statement, block, Section::Common);
                 }
                 ("resource", Some(block)) => {
-                    let resource = self.resource(&statement.arguments[0], block);
-                    self.duplicate_resource(&tree, &resource);
+                    let mut resource = self.resource(&statement.arguments[0], block);
+                    resource.broken |= self.is_duplicate(&mut names, &resource);
                     tree.resources.push(resource);
                 }
                 _ => {}
@@ -65,15 +66,21 @@ impl Lower<'_> {
         tree
     }
 
-    fn duplicate_resource(&mut self, tree: &Tree, resource: &ResourceTree) {
-        if let Some(first) = tree.resources.iter().find(|one| one.name == resource.name) {
+    fn is_duplicate(
+        &mut self,
+        names: &mut BTreeMap<String, Span>,
+        resource: &ResourceTree,
+    ) -> bool {
+        let first = names.insert(resource.name.clone(), resource.span);
+        if let Some(first) = first {
             self.report(
                 Diagnostic::error(resource.span, format!("resource `{}` twice", resource.name))
                     .label("defined again here")
-                    .related(first.span, "first defined here")
+                    .related(first, "first defined here")
                     .help("give one of them another name"),
             );
         }
+        first.is_some()
     }
 
     /// `global` or `common`: nothing but option sections, once.

@@ -242,7 +242,7 @@ words! {
 }
 
 words! {
-    /// `rr-conflict`: what to do when a resync, without split brain, would have a Primary as target.
+    /// `rr-conflict`: what to do when a resync without split brain would have a Primary as target.
     #[derive(Default)]
     pub enum RrConflict {
         /// Connect no more.

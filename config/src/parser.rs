@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::grammar;
 use crate::lexer::Token;
 use crate::options::Section;
-use crate::source::{Sources, Span};
+use crate::source::{Source, Sources, Span};
 use crate::syntax::{Block, Statement, Word};
 
 /// How deep sections may nest; the language itself needs four levels.
@@ -25,12 +25,11 @@ pub(crate) fn parse(
     sources: &Sources,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Statement> {
-    let lines = Lines::new(sources, end);
     let mut parser = Parser {
         tokens,
         at: 0,
         end,
-        lines,
+        source: sources.get(end.source),
         open: Vec::new(),
         closed_early: 0,
         leaving: None,
@@ -41,25 +40,11 @@ pub(crate) fn parse(
     statements
 }
 
-/// Where lines begin, so that «on the same line» is a search and not a scan of the text.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn new(sources: &Sources, end: Span) -> Self {
-        let text = &sources.get(end.source).text;
-        Self(text.match_indices('\n').map(|(at, _)| at).collect())
-    }
-
-    fn line(&self, at: usize) -> usize {
-        self.0.partition_point(|&newline| newline < at)
-    }
-}
-
 struct Parser<'a> {
     tokens: &'a [(Token, Span)],
     at: usize,
     end: Span,
-    lines: Lines,
+    source: &'a Source,
     /// The sections that are open, with their `{`.
     open: Vec<(Section, Span)>,
     /// How many sections were closed for want of a `}`: as many surplus ones are no new error.
@@ -86,7 +71,7 @@ impl Parser<'_> {
     fn starts_line(&self) -> bool {
         match self.at.checked_sub(1) {
             Some(last) => {
-                self.lines.line(self.tokens[last].1.end) < self.lines.line(self.span().start)
+                self.source.line(self.tokens[last].1.end) < self.source.line(self.span().start)
             }
             None => true,
         }
@@ -180,7 +165,8 @@ impl Parser<'_> {
             self.leaving = Some(self.at);
             let mut wrong =
                 Diagnostic::error(*span, format!("`{name}` does not go into `{}`", section.name()))
-                    .label("is a `}` missing before it?");
+                    .label("is a `}` missing before it?")
+                    .help(format!("write `}}` where `{}` ends", section.name()));
             if let Some((section, open)) = self.open.last() {
                 wrong = wrong.related(*open, format!("`{}` begins here", section.name()));
             }

@@ -91,11 +91,15 @@ impl Resolver<'_> {
         match tree.hosts.as_slice() {
             [first, second] if !same_host(&first.name, &second.name) => Some([first, second]),
             [first, second] => {
+                let text = format!("two `on` sections of one host in `{name}`");
                 self.report(
-                    Diagnostic::error(second.span, format!("two `on` sections of one host in `{name}`"))
+                    Diagnostic::error(second.span, text)
                         .label(format!("means the same host as `{}`", first.name))
                         .related(first.span, "first here")
-                        .note("names are compared without regard to case, and by the first label if one has no dot"),
+                        .note(
+                            "names are compared without regard to case, and by the first label \
+                             if one has no dot",
+                        ),
                 );
                 None
             }

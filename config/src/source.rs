@@ -1,5 +1,6 @@
 //! The texts that were read, and places in them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Which text: an index into [`Sources`].
@@ -40,6 +41,24 @@ pub struct Source {
     pub path: PathBuf,
     /// Its text. Bytes that are no UTF-8 stand as U+FFFD.
     pub text: String,
+    /// Where its newlines are, so that a line number is a search and not a scan.
+    newlines: Vec<usize>,
+}
+
+impl Source {
+    /// The lines from the byte `first` to the byte `last`: the number of the first, from 0, and
+    /// their bytes.
+    pub(crate) fn lines(&self, first: usize, last: usize) -> (usize, Range<usize>) {
+        let line = self.line(first);
+        let start = line.checked_sub(1).map_or(0, |before| self.newlines[before] + 1);
+        let end = self.newlines.get(self.line(last)).copied().unwrap_or(self.text.len());
+        (line, start..end)
+    }
+
+    /// The number of the line that a byte is on, from 0.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.newlines.partition_point(|&newline| newline < at)
+    }
 }
 
 /// Every file that was read, in order; the first is the one asked for.
@@ -51,7 +70,8 @@ pub struct Sources {
 impl Sources {
     /// Adds a text.
     pub fn add(&mut self, path: &Path, text: String) -> SourceId {
-        self.files.push(Source { path: path.to_path_buf(), text });
+        let newlines = text.match_indices('\n').map(|(at, _)| at).collect();
+        self.files.push(Source { path: path.to_path_buf(), text, newlines });
         SourceId(self.files.len() - 1)
     }
 
@@ -70,11 +90,10 @@ impl Sources {
 
     /// Line and column of the start of a span, both from 1; columns count characters.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let text = &self.get(span.source).text;
-        let before = &text[..floor_boundary(text, span.start)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-        (line, before[line_start..].chars().count() + 1)
+        let source = self.get(span.source);
+        let (line, bytes) = source.lines(span.start, span.start);
+        let before = &source.text[bytes.start..floor_boundary(&source.text, span.start)];
+        (line + 1, before.chars().count() + 1)
     }
 
     /// The start of a span as `FILE:LINE:COLUMN`.
@@ -87,11 +106,6 @@ impl Sources {
     pub fn file_line(&self, span: Span) -> String {
         let (line, _) = self.line_column(span);
         format!("{}:{line}", self.get(span.source).path.display())
-    }
-
-    /// Whether two spans of one text begin on one line.
-    pub fn same_line(&self, one: Span, other: Span) -> bool {
-        one.source == other.source && self.line_column(one).0 == self.line_column(other).0
     }
 }
 

@@ -7,7 +7,7 @@ use config::{
     OnNoData, dump,
 };
 use std::path::Path;
-use support::{ACCEPTANCE, Memory, PAIR, load, warnings};
+use support::{ACCEPTANCE, FULL, Memory, PAIR, load, warnings};
 use types::{NodeId, Protocol, Span, VolumeId};
 
 #[test]
@@ -37,6 +37,18 @@ fn the_acceptance_file_loads_unchanged() {
 #[test]
 fn a_policy_that_is_not_built_gives_one_warning_line() {
     insta::assert_snapshot!(warnings(ACCEPTANCE));
+}
+
+#[test]
+fn whatever_has_no_effect_says_so_once() {
+    insta::assert_snapshot!(warnings(FULL));
+    let text = format!("resource r0 {{ {PAIR} startup {{ become-primary-on alpha beta; }} }}");
+    insta::assert_snapshot!(warnings(&text));
+}
+
+#[test]
+fn the_reference_tells_the_effect_of_each_option() {
+    insta::assert_snapshot!(config::reference());
 }
 
 #[test]

@@ -5,10 +5,7 @@ mod support;
 use config::{Effect, Kind, OPTIONS, OptionSpec, Section, fuzz_one};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use support::{ACCEPTANCE, PAIR, load};
-
-/// Uses most of the language.
-const FULL: &str = include_str!("support/full.conf");
+use support::{ACCEPTANCE, FULL, PAIR, load};
 
 /// Words that mean something, and marks.
 fn token() -> impl Strategy<Value = String> {
@@ -124,6 +121,33 @@ fn the_samples_load() {
     assert_eq!(load(FULL).config.resources.len(), 2);
     fuzz_one(FULL.as_bytes());
     fuzz_one(ACCEPTANCE.as_bytes());
+}
+
+/// As long as a file may be: no stack overflows, and what is kept is bounded.
+#[test]
+fn one_thing_over_and_over() {
+    let most = usize::try_from(config::MAX_FILE_BYTES).unwrap();
+    for part in [
+        "{",
+        "}",
+        ";",
+        "\"",
+        "#",
+        "a ",
+        "a{",
+        "on a{",
+        "net{",
+        "*",
+        "\"\n",
+        "resource r{}",
+        "=",
+        "//\n",
+    ] {
+        fuzz_one(part.repeat(most / part.len()).as_bytes());
+        let mut inside = format!("resource r0 {{ {PAIR}");
+        inside.push_str(&part.repeat((most - inside.len()) / part.len()));
+        fuzz_one(inside.as_bytes());
+    }
 }
 
 proptest! {

@@ -10,8 +10,8 @@ const fn number(min: u64, max: u64, scale: Scale) -> Kind {
     Kind::Number { min, max, scale }
 }
 
-const NO_POLICIES: &str = "split-brain policies are not built yet; until then a split brain always disconnects and \
-     waits for the operator";
+const NO_POLICIES: &str = "split-brain policies are not built yet; until then a split brain \
+                           always disconnects and waits for the operator";
 const NO_CONTROLLER: &str =
     "not yet: a resync takes what clients leave free of link and disk, without this control";
 const KERNEL_ONLY: &str = "it tunes the kernel module of DRBD, which is not used here";
@@ -206,6 +206,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("Name of the connection, as drbdsetup shows it."),
     // disk
     option("on-io-error", &[Disk], Choice(OnIoError::WORDS), "detach")
+        .only(&["detach", "pass_on"], NO_HANDLERS)
         .doc("What to do about an error of the disk."),
     option("size", &[Disk], number(0, 2199023255552, Scale::Sector), "0")
         .unit("sectors")

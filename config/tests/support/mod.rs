@@ -10,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 /// The resource file that must load unchanged, from a how-to of 2010.
 pub(crate) const ACCEPTANCE: &str = include_str!("acceptance.res");
 
+/// Uses most of the language.
+pub(crate) const FULL: &str = include_str!("full.conf");
+
 /// Two hosts with one volume each.
 pub(crate) const PAIR: &str = "
   on alpha {

@@ -1,1 +1,7 @@
-fn main() {}
+//! `repd`: see the library.
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    repd::run(&repd::Options::parse())
+}

@@ -1,0 +1,163 @@
+//! One budget of memory for the payloads of all clients of a daemon.
+//!
+//! Many clients with deep queues could otherwise fill the memory with writes that wait for a slow
+//! disk. While the budget is used up no further request is read from any client; what is in flight
+//! goes on, and frees it.
+
+use bytes::Bytes;
+use nbd_server::PayloadBuffers;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use storage::{AlignedBuf, BufferPool};
+
+/// How many bytes of payloads a daemon holds before it stops reading requests.
+pub(crate) const DAEMON_BYTES: usize = 256 << 20;
+
+/// Counts the bytes in use, over all resources.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+    /// Whoever waits for room. Empty nearly always.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0), waiting: Mutex::new(Vec::new()) })
+    }
+
+    /// Ready when the budget is not used up. It may then be overdrawn by one request: otherwise
+    /// one that is larger than what is left would starve behind many small ones.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.used.load(Ordering::Acquire) < self.limit {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        // Looked at again with the lock held: a share that was given back since the first look
+        // has found nobody to wake.
+        match self.used.load(Ordering::Acquire) < self.limit {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Takes `bytes` of it until the share is dropped.
+    pub(crate) fn share(self: &Arc<Self>, bytes: usize) -> Share {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+        Share { budget: self.clone(), bytes }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().expect("nothing panics with the lock held")
+    }
+}
+
+/// A part of the budget that is in use.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let before = self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        let limit = self.budget.limit;
+        if before >= limit && before - self.bytes < limit {
+            for waker in self.budget.waiting().drain(..) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Aligned buffers, counted against the budget until the last user of the payload drops it.
+#[derive(Clone, Debug)]
+pub(crate) struct Payloads {
+    pub(crate) pool: BufferPool,
+    pub(crate) budget: Arc<Budget>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Payload {
+    buf: AlignedBuf,
+    _share: Share,
+}
+
+impl AsMut<[u8]> for Payload {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.buf
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.buf
+    }
+}
+
+impl PayloadBuffers for Payloads {
+    type Buf = Payload;
+
+    fn poll_ready(&self, cx: &mut Context<'_>, _len: usize) -> Poll<()> {
+        self.budget.poll_room(cx)
+    }
+
+    fn take(&self, len: usize) -> Payload {
+        Payload { buf: self.pool.alloc(len), _share: self.budget.share(len) }
+    }
+
+    fn finish(&self, buf: Payload) -> Bytes {
+        Bytes::from_owner(buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_there_is_room_and_not_before() {
+        let budget = Budget::new(100);
+        let flag = Arc::new(Flag(AtomicBool::new(false)));
+        let waker = flag.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        let (small, large) = (budget.share(10), budget.share(110));
+        assert!(budget.poll_room(&mut cx).is_pending());
+        drop(small);
+        assert!(!flag.0.load(Ordering::SeqCst), "110 of 100 are still in use");
+        drop(large);
+        assert!(flag.0.load(Ordering::SeqCst));
+        assert!(budget.poll_room(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_payload_counts_until_its_last_clone_is_gone() {
+        let payloads = Payloads { pool: BufferPool::default(), budget: Budget::new(10) };
+        let mut buf = payloads.take(8192);
+        buf.as_mut()[8191] = 7;
+        let bytes = payloads.finish(buf);
+        assert_eq!(bytes.as_ptr() as usize % 4096, 0);
+        let tail = bytes.slice(8191..);
+        drop(bytes);
+        assert_eq!((tail[0], payloads.budget.used.load(Ordering::SeqCst)), (7, 8192));
+        drop(tail);
+        assert_eq!(payloads.budget.used.load(Ordering::SeqCst), 0);
+    }
+}

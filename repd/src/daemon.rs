@@ -1,0 +1,428 @@
+//! The daemon: its resources by name, and what operators order.
+//!
+//! Everything here runs on the main thread. Orders about one resource are done one after the
+//! other; what must survive a restart of the daemon is durable before an order is answered.
+
+use crate::budget::{self, Budget};
+use crate::nbd_listener::NbdListener;
+use crate::options::{NbdAddress, Options, Paths};
+use crate::resource::{Ended, Order, Resource};
+use crate::state_dir::{Remembered, StateDir, StateError};
+use control::{DaemonVersion, Failure, ResourceStatus, exit};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::{Mutex, Notify, watch};
+use types::{Role, VolumeId};
+
+/// See the module's page.
+pub(crate) struct Daemon {
+    node: Option<String>,
+    paths: Paths,
+    state: StateDir,
+    boot_id: String,
+    budget: Arc<Budget>,
+    entries: RefCell<BTreeMap<String, Rc<Entry>>>,
+    /// Held while a resource is created.
+    creating: Mutex<()>,
+    nbd: RefCell<Vec<NbdAddress>>,
+    stopping: Cell<bool>,
+    stop: Notify,
+}
+
+/// A resource that is up.
+pub(crate) struct Entry {
+    pub(crate) resource: Resource,
+    /// Whether it is still being brought back after a restart of the daemon.
+    pub(crate) restoring: watch::Sender<bool>,
+    remembered: RefCell<Remembered>,
+    /// Held while an order is under way.
+    turn: Mutex<()>,
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        self.resource.name()
+    }
+
+    /// The volumes of the resource, by number.
+    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
+        let remembered = self.remembered.borrow();
+        remembered.resource.hosts[0].volumes.iter().map(|volume| volume.id).collect()
+    }
+
+    /// Whether a client that comes makes this node Primary.
+    pub(crate) fn auto_promote(&self) -> bool {
+        self.remembered.borrow().resource.options.auto_promote
+    }
+
+    pub(crate) fn remembered(&self) -> Remembered {
+        self.remembered.borrow().clone()
+    }
+}
+
+impl Daemon {
+    pub(crate) fn new(
+        options: &Options,
+        paths: Paths,
+        state: StateDir,
+        boot_id: String,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            node: options.node.clone(),
+            paths,
+            state,
+            boot_id,
+            budget: Budget::new(budget::DAEMON_BYTES),
+            entries: RefCell::default(),
+            creating: Mutex::new(()),
+            nbd: RefCell::default(),
+            stopping: Cell::new(false),
+            stop: Notify::new(),
+        })
+    }
+
+    /// Who this daemon is.
+    pub(crate) fn version(&self) -> DaemonVersion {
+        DaemonVersion {
+            release: env!("CARGO_PKG_VERSION").into(),
+            control: control::VERSION,
+            replication: replicator::wire::PROTOCOL_VERSION,
+            pid: std::process::id(),
+            node: self.node.clone(),
+            state_dir: self.paths.state_dir.clone(),
+            nbd: self.nbd.borrow().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The resources that are up, by name.
+    pub(crate) fn resources(&self) -> Vec<Rc<Entry>> {
+        self.entries.borrow().values().cloned().collect()
+    }
+
+    /// The resource of that name.
+    pub(crate) fn entry(&self, name: &str) -> Result<Rc<Entry>, Failure> {
+        self.entries.borrow().get(name).cloned().ok_or_else(|| {
+            Failure::new(exit::USAGE, format!("{name}: it is not up; «repadm up {name}»"))
+        })
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Asks the daemon to end.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Returns when the daemon was asked to end.
+    pub(crate) async fn asked_to_stop(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Serves NBD there, unless it does already.
+    pub(crate) fn serve_nbd(self: &Rc<Self>, address: &NbdAddress) -> Result<(), Failure> {
+        if self.nbd.borrow().contains(address) {
+            return Ok(());
+        }
+        let listener = NbdListener::bind(address)?;
+        tracing::info!(%address, "serving NBD");
+        self.nbd.borrow_mut().push(address.clone());
+        tokio::task::spawn_local(listener.serve(self.clone()));
+        Ok(())
+    }
+
+    /// Pictures of the resources that are up, or of one.
+    pub(crate) async fn status(&self, name: Option<&str>) -> Result<Vec<ResourceStatus>, Failure> {
+        let entries = match name {
+            Some(name) => vec![self.entry(name)?],
+            None => self.resources(),
+        };
+        let mut all = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let mut status = entry.resource.status().await?;
+            status.intended_role = entry.remembered.borrow().intended_role;
+            status.restoring = *entry.restoring.borrow();
+            for volume in &mut status.volumes {
+                volume.nbd_uris = self.uris(&volume.export);
+            }
+            all.push(status);
+        }
+        Ok(all)
+    }
+
+    /// The URIs of an export.
+    pub(crate) fn uris(&self, export: &str) -> Vec<String> {
+        self.nbd.borrow().iter().map(|address| address.uri(export)).collect()
+    }
+
+    /// Brings a resource up: see [`control::Command::Up`]. Returns what the operator should know.
+    pub(crate) async fn up(
+        self: &Rc<Self>,
+        resource: serde_json::Value,
+        node: String,
+    ) -> Result<Vec<String>, Failure> {
+        let resource: config::Resource = serde_json::from_value(resource).map_err(|error| {
+            Failure::failed(format!(
+                "the resource does not decode: {error}; use the repadm that was installed with \
+                 this daemon"
+            ))
+        })?;
+        if let Some(own) = self.node.as_deref().filter(|own| !config::same_host(own, &node)) {
+            let text = format!("this daemon is node «{own}», and was asked as node «{node}»");
+            return Err(Failure::new(exit::CONFIG, text));
+        }
+        let name = resource.name.clone();
+        let mut notes = Vec::new();
+        let (entry, is_new) = self.create(resource.clone(), node, Role::Secondary).await?;
+        let _turn = entry.turn.lock().await;
+        if entry.remembered.borrow().resource != resource {
+            notes.push(format!(
+                "{name}: it is up with another configuration than the file has now; \
+                 «repadm down {name}» and «repadm up {name}» apply the new one"
+            ));
+        }
+        self.change(&entry, |remembered| {
+            remembered.connect = true;
+            remembered.detached.clear();
+        })?;
+        let done = bring_up(&entry).await;
+        if done.is_err() && is_new {
+            // Otherwise half a resource would be in the way of the next attempt.
+            let _ = self.end(&entry, Order::Down { force: true }).await;
+        }
+        done.map(|()| notes)
+    }
+
+    /// The entry of a resource, created with its thread if it is not there.
+    pub(crate) async fn create(
+        self: &Rc<Self>,
+        resource: config::Resource,
+        node: String,
+        intended_role: Role,
+    ) -> Result<(Rc<Entry>, bool), Failure> {
+        let _creating = self.creating.lock().await;
+        if self.is_stopping() {
+            return Err(Failure::new(exit::STATE, "the daemon is ending"));
+        }
+        if let Ok(entry) = self.entry(&resource.name) {
+            return Ok((entry, false));
+        }
+        if !self.paths.nbd_is_fixed {
+            let nbd = &resource.nbd;
+            let unix = nbd.unix.clone().map(NbdAddress::Unix);
+            for address in unix.into_iter().chain(nbd.listen.map(NbdAddress::Tcp)) {
+                self.serve_nbd(&address)?;
+            }
+        }
+        let handle = Resource::start(resource.clone(), &node, self.budget.clone()).await?;
+        let remembered = Remembered {
+            resource,
+            node,
+            intended_role,
+            connect: true,
+            detached: Vec::new(),
+            boot_id: self.boot_id.clone(),
+        };
+        let entry = Rc::new(Entry {
+            resource: handle,
+            restoring: watch::Sender::new(false),
+            remembered: RefCell::new(remembered),
+            turn: Mutex::new(()),
+        });
+        self.entries.borrow_mut().insert(entry.name().to_owned(), entry.clone());
+        let watched = entry.resource.clone();
+        tokio::task::spawn_local(async move {
+            if let Ended::Panicked(text) = watched.ended().await {
+                tracing::error!(resource = watched.name(), "its thread has failed: {text}");
+            }
+        });
+        Ok((entry, true))
+    }
+
+    /// Takes a resource down.
+    pub(crate) async fn down(&self, name: &str, force: bool) -> Result<(), Failure> {
+        let Ok(entry) = self.entry(name) else { return Ok(()) };
+        let _turn = entry.turn.lock().await;
+        self.end(&entry, Order::Down { force }).await
+    }
+
+    async fn end(&self, entry: &Rc<Entry>, order: Order) -> Result<(), Failure> {
+        let done = entry.resource.order(order).await;
+        // If its thread has failed there is nothing left to take down.
+        if done.is_err() && !entry.resource.has_ended() {
+            return done;
+        }
+        self.state.forget(entry.name()).map_err(state_failure)?;
+        self.entries.borrow_mut().remove(entry.name());
+        tracing::info!(resource = entry.name(), "down");
+        Ok(())
+    }
+
+    /// Attaches the disks of a resource, or one.
+    pub(crate) async fn attach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        for volume in volumes_of(&entry, volume)? {
+            entry.resource.order(Order::Attach(volume)).await?;
+            self.change(&entry, |remembered| remembered.detached.retain(|gone| *gone != volume))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the disks of a resource go, or one.
+    pub(crate) async fn detach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        for volume in volumes_of(&entry, volume)? {
+            entry.resource.order(Order::Detach(volume)).await?;
+            self.change(&entry, |remembered| {
+                remembered.detached.retain(|gone| *gone != volume);
+                remembered.detached.push(volume);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Seeks the peer.
+    pub(crate) async fn connect(&self, name: &str) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        entry.resource.order(Order::Connect).await?;
+        self.change(&entry, |remembered| remembered.connect = true)
+    }
+
+    /// Leaves the peer.
+    pub(crate) async fn disconnect(&self, name: &str) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        entry.resource.order(Order::Disconnect).await?;
+        self.change(&entry, |remembered| remembered.connect = false)
+    }
+
+    /// Makes this node Primary. Returns where its volumes are served.
+    pub(crate) async fn primary(&self, name: &str, force: bool) -> Result<Vec<String>, Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        entry.resource.order(Order::Primary { force }).await?;
+        self.change(&entry, |remembered| remembered.intended_role = Role::Primary)?;
+        let mut notes = Vec::new();
+        for volume in entry.volumes() {
+            let export = crate::exports::export_name(name, volume);
+            let uris = self.uris(&export).join(" or ");
+            notes.push(format!("{export} is served at {uris}"));
+        }
+        Ok(notes)
+    }
+
+    /// Makes this node Secondary.
+    pub(crate) async fn secondary(&self, name: &str, force: bool) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        entry.resource.order(Order::Secondary { force }).await?;
+        self.change(&entry, |remembered| remembered.intended_role = Role::Secondary)
+    }
+
+    /// What is remembered of resources that were up in this boot. What is left of an earlier one
+    /// is forgotten.
+    pub(crate) fn remembered(&self) -> Result<Vec<Remembered>, StateError> {
+        let mut current = Vec::new();
+        for remembered in self.state.load()? {
+            match remembered.boot_id == self.boot_id {
+                true => current.push(remembered),
+                false => self.state.forget(&remembered.resource.name)?,
+            }
+        }
+        Ok(current)
+    }
+
+    /// Ends every resource in order. With clients attached the intended role is kept, so that the
+    /// next daemon goes on where this one stops; without, the node is Secondary from now on.
+    pub(crate) async fn stop_all(&self) {
+        self.stopping.set(true);
+        for entry in self.resources() {
+            let status = entry.resource.status().await;
+            let is_used = status.as_ref().map_or(true, |status| {
+                status.volumes.iter().any(|volume| !volume.clients.is_empty())
+            });
+            let keep = is_used || *entry.restoring.borrow();
+            if !keep && entry.remembered.borrow().intended_role == Role::Primary {
+                let demoted = self.change(&entry, |kept| kept.intended_role = Role::Secondary);
+                if let Err(failure) = demoted {
+                    tracing::error!(resource = entry.name(), "{failure}");
+                }
+            }
+        }
+        let stops: Vec<_> = self
+            .resources()
+            .into_iter()
+            .map(|entry| {
+                tokio::task::spawn_local(async move {
+                    match entry.resource.order(Order::Stop).await {
+                        Ok(()) => tracing::info!(resource = entry.name(), "stopped"),
+                        Err(failure) => {
+                            tracing::error!(resource = entry.name(), "not stopped: {failure}");
+                        }
+                    }
+                    // Its disks are closed when its thread is gone.
+                    entry.resource.ended().await;
+                })
+            })
+            .collect();
+        for stop in stops {
+            if let Err(error) = stop.await {
+                tracing::error!("stopping failed: {error}");
+            }
+        }
+    }
+
+    /// Changes what is remembered of a resource; durable when this returns.
+    fn change(&self, entry: &Entry, change: impl FnOnce(&mut Remembered)) -> Result<(), Failure> {
+        let mut remembered = entry.remembered.borrow().clone();
+        change(&mut remembered);
+        self.state.save(&remembered).map_err(state_failure)?;
+        entry.remembered.replace(remembered);
+        Ok(())
+    }
+
+    /// As [`Daemon::change`], for what was brought back from the state directory.
+    pub(crate) fn remember(&self, entry: &Entry, remembered: Remembered) -> Result<(), Failure> {
+        self.change(entry, |current| *current = remembered)
+    }
+}
+
+/// Attaches the disks and seeks the peer, but for what was detached or disconnected by order.
+pub(crate) async fn bring_up(entry: &Entry) -> Result<(), Failure> {
+    let remembered = entry.remembered();
+    let (me, _) = remembered
+        .resource
+        .host(&remembered.node)
+        .expect("it would not have been created for another node");
+    for volume in me.volumes.iter().filter(|volume| volume.disk.is_some()) {
+        if !remembered.detached.contains(&volume.id) {
+            entry.resource.order(Order::Attach(volume.id)).await?;
+        }
+    }
+    if remembered.connect {
+        entry.resource.order(Order::Connect).await?;
+    }
+    Ok(())
+}
+
+fn volumes_of(entry: &Entry, volume: Option<VolumeId>) -> Result<Vec<VolumeId>, Failure> {
+    let volumes = entry.volumes();
+    match volume {
+        None => Ok(volumes),
+        Some(volume) if volumes.contains(&volume) => Ok(vec![volume]),
+        Some(volume) => {
+            let text = format!("{}/{volume}: the resource has no such volume", entry.name());
+            Err(Failure::new(exit::USAGE, text))
+        }
+    }
+}
+
+fn state_failure(error: StateError) -> Failure {
+    Failure::failed(format!("the state directory cannot be written: {error}"))
+}

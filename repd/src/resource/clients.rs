@@ -1,0 +1,260 @@
+//! The NBD connections of a resource: requests in, answers out.
+
+use crate::budget::{Payloads, Share};
+use crate::stream::{ReadHalf, StdStream, Stream, WriteHalf};
+use bytes::{Bytes, BytesMut};
+use control::ClientStatus;
+use nbd_server::{
+    Command, ConnectionError, Errno, ExportInfo, Incoming, ReplyWriter, RequestReader,
+};
+use replicator::{ClientId, ClientOp, Input, IoError, RequestId};
+use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context, Poll};
+use types::{Time, VolumeId};
+
+/// A connection with so many requests in flight is not read from.
+const REQUESTS_IN_FLIGHT: usize = 256;
+/// A connection with so many bytes in flight, or of answers not taken, is not read from.
+const BYTES_IN_FLIGHT: u64 = 64 << 20;
+/// How many requests of a connection are taken in one turn.
+const REQUESTS_PER_TURN: usize = 64;
+/// How many connections a resource serves.
+const CLIENTS_MAX: usize = 1024;
+
+/// A connection that has been negotiated, on its way to the thread of its resource.
+#[derive(Debug)]
+pub(crate) struct NewClient {
+    pub(crate) stream: StdStream,
+    /// Received after the negotiation's last byte.
+    pub(crate) leftover: BytesMut,
+    pub(crate) export: ExportInfo,
+    pub(crate) volume: VolumeId,
+    /// What is known of the other end.
+    pub(crate) peer: String,
+}
+
+/// See the module's page.
+pub(crate) struct Clients {
+    payloads: Payloads,
+    clients: BTreeMap<ClientId, Client>,
+    requests: BTreeMap<RequestId, InFlight>,
+    last_client: u64,
+    last_request: u64,
+}
+
+struct Client {
+    volume: VolumeId,
+    export: String,
+    peer: String,
+    since: Time,
+    reader: RequestReader<ReadHalf, Payloads>,
+    writer: ReplyWriter<WriteHalf>,
+    in_flight: usize,
+    bytes_in_flight: u64,
+    requests: u64,
+    /// It has said good-bye: what is in flight is answered, then it is closed.
+    leaving: bool,
+}
+
+struct InFlight {
+    client: ClientId,
+    cookie: u64,
+    bytes: u64,
+    /// A read's part of the budget; a write's is in its payload.
+    _share: Option<Share>,
+}
+
+impl Clients {
+    pub(crate) fn new(payloads: Payloads) -> Self {
+        let (clients, requests) = (BTreeMap::new(), BTreeMap::new());
+        Self { payloads, clients, requests, last_client: 0, last_request: 0 }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Takes a connection over. To be called in the resource's runtime.
+    pub(crate) fn insert(&mut self, new: NewClient, now: Time, inputs: &mut VecDeque<Input>) {
+        if self.clients.len() >= CLIENTS_MAX {
+            tracing::warn!(client = new.peer, "closed: {CLIENTS_MAX} clients are connected");
+            return;
+        }
+        let stream = match Stream::from_std(new.stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(client = new.peer, "closed: {error}");
+                return;
+            }
+        };
+        let (read, write) = stream.split();
+        self.last_client += 1;
+        let (id, volume) = (ClientId(self.last_client), new.volume);
+        tracing::info!(client = new.peer, export = new.export.name, "NBD client connected");
+        let client = Client {
+            volume,
+            peer: new.peer,
+            since: now,
+            reader: RequestReader::new(read, &new.export, new.leftover, self.payloads.clone()),
+            writer: ReplyWriter::new(write),
+            export: new.export.name,
+            in_flight: 0,
+            bytes_in_flight: 0,
+            requests: 0,
+            leaving: false,
+        };
+        self.clients.insert(id, client);
+        inputs.push_back(Input::ClientOpened { client: id, volume });
+    }
+
+    /// Who has a volume open, or any volume.
+    pub(crate) fn holders(&self, volume: Option<VolumeId>) -> Vec<ClientStatus> {
+        self.clients
+            .values()
+            .filter(|client| volume.is_none_or(|volume| client.volume == volume))
+            .map(|client| ClientStatus {
+                peer: client.peer.clone(),
+                export: client.export.clone(),
+                since: client.since.unix_millis(),
+                in_flight: client.in_flight as u64,
+                requests: client.requests,
+            })
+            .collect()
+    }
+
+    /// Takes the requests that have come in.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, inputs: &mut VecDeque<Input>) {
+        let mut over = Vec::new();
+        for (&id, client) in &mut self.clients {
+            for _ in 0..REQUESTS_PER_TURN {
+                if client.is_full() || self.payloads.budget.poll_room(cx).is_pending() {
+                    break;
+                }
+                let Poll::Ready(incoming) = client.reader.poll_next(cx) else { break };
+                match incoming {
+                    Ok(Incoming::Request(request)) => {
+                        client.requests += 1;
+                        self.last_request += 1;
+                        let request_id = RequestId(self.last_request);
+                        let cookie = request.cookie;
+                        let Some((op, bytes)) = (match request.is_empty() {
+                            true => None,
+                            false => client_op(request.command),
+                        }) else {
+                            client.writer.push(cookie, Ok(Bytes::new()));
+                            continue;
+                        };
+                        let is_read = matches!(op, ClientOp::Read(_));
+                        let share = is_read.then(|| self.payloads.budget.share(bytes as usize));
+                        client.in_flight += 1;
+                        client.bytes_in_flight += bytes;
+                        let in_flight = InFlight { client: id, cookie, bytes, _share: share };
+                        self.requests.insert(request_id, in_flight);
+                        let volume = client.volume;
+                        inputs.push_back(Input::Request { id: request_id, client: id, volume, op });
+                    }
+                    Ok(Incoming::Reject { cookie, errno, why }) => {
+                        tracing::debug!(client = client.peer, %errno, "request refused: {why}");
+                        client.writer.push(cookie, Err(errno));
+                    }
+                    Ok(Incoming::Disconnect) => {
+                        client.leaving = true;
+                        break;
+                    }
+                    Err(error) => {
+                        over.push((id, Some(error)));
+                        break;
+                    }
+                }
+            }
+        }
+        self.close_all(over, inputs);
+    }
+
+    /// Passes an answer on; to nobody if its client is gone.
+    pub(crate) fn complete(&mut self, id: RequestId, result: Result<Bytes, IoError>) {
+        let Some(InFlight { client, cookie, bytes, .. }) = self.requests.remove(&id) else {
+            return;
+        };
+        let client = self.clients.get_mut(&client).expect("its requests go with a client");
+        client.in_flight -= 1;
+        client.bytes_in_flight -= bytes;
+        client.writer.push(cookie, result.map_err(errno));
+    }
+
+    /// Sends the answers, as far as the sockets take them.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, inputs: &mut VecDeque<Input>) {
+        let mut over = Vec::new();
+        for (&id, client) in &mut self.clients {
+            if client.writer.pending_bytes() > 0
+                && let Poll::Ready(Err(error)) = client.writer.poll_flush(cx)
+            {
+                over.push((id, Some(error.into())));
+            } else if client.leaving && client.in_flight == 0 && client.writer.pending_bytes() == 0
+            {
+                over.push((id, None));
+            }
+        }
+        self.close_all(over, inputs);
+    }
+
+    /// Closes every connection at once, whatever is in flight.
+    pub(crate) fn drop_all(&mut self, inputs: &mut VecDeque<Input>) {
+        let all = self.clients.keys().map(|&id| (id, None)).collect();
+        self.close_all(all, inputs);
+    }
+
+    fn close_all(
+        &mut self,
+        over: Vec<(ClientId, Option<ConnectionError>)>,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        for (id, error) in over {
+            let client = self.clients.remove(&id).expect("it was just there");
+            if client.in_flight > 0 {
+                self.requests.retain(|_, request| request.client != id);
+            }
+            let (peer, export) = (client.peer, client.export);
+            match error {
+                None => tracing::info!(client = peer, export, "NBD client disconnected"),
+                Some(error) => tracing::info!(
+                    client = peer,
+                    export,
+                    in_flight = client.in_flight,
+                    "NBD client lost: {error}"
+                ),
+            }
+            inputs.push_back(Input::ClientClosed { client: id });
+        }
+    }
+}
+
+impl Client {
+    /// Whether enough of it is in flight. It is read from again when something is answered.
+    fn is_full(&self) -> bool {
+        let bytes = self.bytes_in_flight + self.writer.pending_bytes() as u64;
+        self.leaving || self.in_flight >= REQUESTS_IN_FLIGHT || bytes >= BYTES_IN_FLIGHT
+    }
+}
+
+/// What the engine is asked, and how many bytes it keeps in memory; nothing if there is nothing
+/// to do.
+fn client_op(command: Command) -> Option<(ClientOp, u64)> {
+    Some(match command {
+        Command::Read(range) => (ClientOp::Read(range), range.len),
+        Command::Write { range, data, fua } => (ClientOp::Write { range, data, fua }, range.len),
+        Command::Zero { range, unmap, fua } => (ClientOp::Zero { range, unmap, fua }, 0),
+        Command::Flush => (ClientOp::Flush, 0),
+        Command::Cache(_) => return None,
+    })
+}
+
+const fn errno(error: IoError) -> Errno {
+    match error {
+        IoError::Io => Errno::Io,
+        IoError::NoSpace => Errno::NoSpc,
+        IoError::NotPrimary => Errno::Perm,
+        IoError::Shutdown => Errno::Shutdown,
+    }
+}

@@ -1,0 +1,275 @@
+//! The disks of a resource: data and metadata operations of the engine on backing devices.
+
+use bytes::Bytes;
+use metadata::Batch;
+use replicator::{DiskError, DiskOp, DiskOpId, Input, MetaOpId};
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use storage::{Completion, Device, DeviceError, Op, OpId};
+use types::{ByteRange, VolumeId};
+
+type Closing = Pin<Box<dyn Future<Output = VolumeId>>>;
+
+/// The disks that are open, and those that are being closed.
+#[derive(Default)]
+pub(crate) struct Disks {
+    disks: BTreeMap<VolumeId, Disk>,
+    closing: Vec<Closing>,
+}
+
+/// The disk of one volume.
+struct Disk {
+    data: Backing,
+    /// Where the metadata is, if not on the same device.
+    meta: Option<Backing>,
+    batches: BTreeMap<MetaOpId, Writing>,
+}
+
+/// A device, and what it has done that nobody has looked at yet.
+struct Backing {
+    device: Device,
+    done: Vec<Completion>,
+}
+
+/// A metadata batch under way: first its writes, in any order, then one flush.
+struct Writing {
+    writes_left: usize,
+    error: Option<DiskError>,
+}
+
+/// The device answers by a number: data operations get even ones, metadata odd ones.
+const fn data_op(id: DiskOpId) -> OpId {
+    id.0 << 1
+}
+
+const fn meta_op(id: MetaOpId) -> OpId {
+    id.0 << 1 | 1
+}
+
+const fn is_meta(id: OpId) -> bool {
+    id & 1 == 1
+}
+
+impl Disks {
+    /// Takes a disk into use: where the data is, and where the metadata, if elsewhere.
+    pub(crate) fn insert(&mut self, volume: VolumeId, data: Device, meta: Option<Device>) {
+        let disk = Disk {
+            data: Backing::new(data),
+            meta: meta.map(Backing::new),
+            batches: BTreeMap::new(),
+        };
+        let before = self.disks.insert(volume, disk);
+        assert!(before.is_none(), "volume {volume} has a disk already");
+    }
+
+    /// Whether the volume has a disk.
+    pub(crate) fn contains(&self, volume: VolumeId) -> bool {
+        self.disks.contains_key(&volume)
+    }
+
+    /// How the disk of a volume is accessed.
+    pub(crate) fn backend(&self, volume: VolumeId) -> Option<&'static str> {
+        self.disks.get(&volume).map(|disk| disk.data.device.backend())
+    }
+
+    /// Operations in flight on a volume's disk.
+    pub(crate) fn in_flight(&self, volume: VolumeId) -> usize {
+        self.disks.get(&volume).map_or(0, |disk| disk.data.device.in_flight())
+    }
+
+    /// Lets a disk go: what is in flight ends first.
+    pub(crate) fn close(&mut self, volume: VolumeId) {
+        if let Some(disk) = self.disks.remove(&volume) {
+            self.closing.push(Box::pin(async move {
+                disk.data.device.close().await;
+                if let Some(meta) = disk.meta {
+                    meta.device.close().await;
+                }
+                volume
+            }));
+        }
+    }
+
+    /// Lets every disk go.
+    pub(crate) fn close_all(&mut self) {
+        for volume in self.disks.keys().copied().collect::<Vec<_>>() {
+            self.close(volume);
+        }
+    }
+
+    /// Whether a disk is being closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Whether every disk is closed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.disks.is_empty() && self.closing.is_empty()
+    }
+
+    /// Queues a data operation.
+    pub(crate) fn submit(
+        &mut self,
+        volume: VolumeId,
+        id: DiskOpId,
+        op: DiskOp,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let Some(disk) = self.disks.get_mut(&volume) else {
+            inputs.push_back(Input::DiskDone { id, result: Err(gone(volume)) });
+            return;
+        };
+        let op = match op {
+            DiskOp::Read(range) => Op::Read(range),
+            DiskOp::Write { range, data, fua } => Op::Write { range, data, fua },
+            DiskOp::Zero { range, unmap, fua } => Op::Zero { range, unmap, fua },
+            DiskOp::Flush => Op::Flush,
+        };
+        disk.data.device.submit(data_op(id), op);
+    }
+
+    /// Queues a metadata batch.
+    pub(crate) fn write_meta(
+        &mut self,
+        volume: VolumeId,
+        id: MetaOpId,
+        batch: Batch,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let Some(disk) = self.disks.get_mut(&volume) else {
+            inputs.push_back(Input::MetaDone { id, result: Err(gone(volume)) });
+            return;
+        };
+        let writing = Writing { writes_left: batch.writes.len(), error: None };
+        let before = disk.batches.insert(id, writing);
+        assert!(before.is_none(), "metadata batch {} is under way already", id.0);
+        let device = &mut disk.meta.as_mut().unwrap_or(&mut disk.data).device;
+        if batch.writes.is_empty() {
+            device.submit(meta_op(id), Op::Flush);
+        }
+        for write in batch.writes {
+            let range = ByteRange::new(write.offset, write.data.len() as u64);
+            device.submit(meta_op(id), Op::Write { range, data: write.data, fua: false });
+        }
+    }
+
+    /// Hands what is queued to the kernel.
+    pub(crate) fn kick(&mut self) {
+        for backing in self.disks.values_mut().flat_map(Disk::backings) {
+            backing.device.kick();
+        }
+    }
+
+    /// Takes what is done. Returns the volumes whose disks are closed by now.
+    pub(crate) fn take_done(
+        &mut self,
+        cx: &mut Context<'_>,
+        inputs: &mut VecDeque<Input>,
+    ) -> Vec<VolumeId> {
+        for disk in self.disks.values_mut() {
+            disk.take_done(inputs);
+        }
+        let mut closed = Vec::new();
+        self.closing.retain_mut(|closing| match closing.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(volume) => {
+                closed.push(volume);
+                false
+            }
+        });
+        closed
+    }
+
+    /// Returns when something is done; for ever if nothing is in flight. Dropping it loses
+    /// nothing.
+    pub(crate) async fn wait(&mut self) {
+        let busy = self.disks.values_mut().flat_map(Disk::backings);
+        let mut waits: Vec<_> = busy
+            .filter(|backing| backing.device.in_flight() > 0)
+            .map(|Backing { device, done }| Box::pin(device.completions(done)))
+            .collect();
+        std::future::poll_fn(|cx| {
+            let mut ready = Poll::Pending;
+            for wait in &mut waits {
+                if wait.as_mut().poll(cx).is_ready() {
+                    // A future that is ready must not be polled again: all are dropped now.
+                    ready = Poll::Ready(());
+                    break;
+                }
+            }
+            ready
+        })
+        .await;
+    }
+}
+
+impl Disk {
+    fn backings(&mut self) -> impl Iterator<Item = &mut Backing> {
+        std::iter::once(&mut self.data).chain(&mut self.meta)
+    }
+
+    fn take_done(&mut self, inputs: &mut VecDeque<Input>) {
+        for Completion { id, result } in self.data.take() {
+            match is_meta(id) {
+                true => self.meta_done(MetaOpId(id >> 1), result, inputs),
+                false => {
+                    let (id, result) = (DiskOpId(id >> 1), result.map_err(disk_error));
+                    inputs.push_back(Input::DiskDone { id, result });
+                }
+            }
+        }
+        let meta = self.meta.as_mut().map(Backing::take);
+        for Completion { id, result } in meta.unwrap_or_default() {
+            self.meta_done(MetaOpId(id >> 1), result, inputs);
+        }
+    }
+
+    fn meta_done(
+        &mut self,
+        id: MetaOpId,
+        result: Result<Bytes, DeviceError>,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let writing = self.batches.get_mut(&id).expect("only what was submitted is answered");
+        if let Err(error) = result {
+            writing.error.get_or_insert_with(|| disk_error(error));
+        }
+        if writing.writes_left > 1 {
+            writing.writes_left -= 1;
+            return;
+        }
+        if writing.writes_left == 1 && writing.error.is_none() {
+            // The last write: now the flush.
+            writing.writes_left = 0;
+            let device = &mut self.meta.as_mut().unwrap_or(&mut self.data).device;
+            device.submit(meta_op(id), Op::Flush);
+            return;
+        }
+        let writing = self.batches.remove(&id).expect("it was just there");
+        let result = writing.error.map_or(Ok(()), Err);
+        inputs.push_back(Input::MetaDone { id, result });
+    }
+}
+
+impl Backing {
+    const fn new(device: Device) -> Self {
+        Self { device, done: Vec::new() }
+    }
+
+    fn take(&mut self) -> Vec<Completion> {
+        self.device.try_completions(&mut self.done);
+        std::mem::take(&mut self.done)
+    }
+}
+
+fn disk_error(error: DeviceError) -> DiskError {
+    match error.is_no_space() {
+        true => DiskError::NoSpace,
+        false => DiskError::Io(error.to_string()),
+    }
+}
+
+fn gone(volume: VolumeId) -> DiskError {
+    DiskError::Io(format!("volume {volume} has no disk"))
+}

@@ -1,0 +1,65 @@
+//! From the configuration's options to the engine's.
+
+use config::{Host, Resource};
+use replicator::{EngineConfig, Options, Secret};
+use std::collections::BTreeMap;
+
+/// What the engine of `me` is constructed with.
+pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> EngineConfig {
+    let net = &resource.net;
+    let options = Options {
+        allow_two_primaries: net.allow_two_primaries,
+        shared_secret: net.shared_secret.as_ref().map(|secret| Secret::new(secret.as_bytes())),
+        timeout: net.timeout,
+        ko_count: net.ko_count,
+        ping_int: net.ping_int,
+        ping_timeout: net.ping_timeout,
+        connect_int: net.connect_int,
+        must_match: must_match(resource),
+        ..Options::default()
+    };
+    EngineConfig {
+        resource: resource.name.clone(),
+        node: me.node_id,
+        node_name: me.name.clone(),
+        peer_name: peer.name.clone(),
+        volumes: me.volumes.iter().map(|volume| volume.id).collect(),
+        options,
+    }
+}
+
+/// What the two nodes would decide differently if it were not the same on both.
+fn must_match(resource: &Resource) -> BTreeMap<String, String> {
+    let net = &resource.net;
+    let yes_no = |value| if value { "yes" } else { "no" }.to_owned();
+    [
+        ("protocol", net.protocol.to_string()),
+        ("allow-two-primaries", yes_no(net.allow_two_primaries)),
+        ("after-sb-0pri", net.after_sb_0pri.to_string()),
+        ("after-sb-1pri", net.after_sb_1pri.to_string()),
+        ("after-sb-2pri", net.after_sb_2pri.to_string()),
+        ("always-asbp", yes_no(net.always_asbp)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::resource;
+    use types::NodeId;
+
+    #[test]
+    fn both_nodes_agree_on_what_must_match() {
+        let resource = resource("r0");
+        let (alpha, beta) = resource.host("alpha").unwrap();
+        let (one, other) =
+            (engine_config(&resource, alpha, beta), engine_config(&resource, beta, alpha));
+        assert_eq!((one.node, other.node), (NodeId(0), NodeId(1)));
+        assert_eq!(one.options.must_match, other.options.must_match);
+        assert_eq!(one.options.must_match["allow-two-primaries"], "yes");
+        assert_eq!(one.volumes, other.volumes);
+    }
+}

@@ -1,0 +1,291 @@
+//! One connection to the peer: frames in, frames out, nothing decided.
+
+use bytes::{Buf, Bytes, BytesMut};
+use replicator::wire::{self, HEADER_BYTES, Header, Message, WireError};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use storage::{AlignedBuf, BufferPool};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// What one receive asks the socket for.
+const RECEIVE_BYTES: usize = 128 << 10;
+/// A payload that misses at least so much is received straight into its buffer.
+const DIRECT_BYTES: usize = 16 << 10;
+/// Payloads from this length on get an aligned buffer: they are on their way to a disk.
+const ALIGNED_BYTES: usize = 512;
+/// A payload up to this length is copied behind its header: cheaper than a slice of its own.
+const COPY_BYTES: usize = 1024;
+/// The most slices in one write.
+const SLICES: usize = 64;
+
+/// Why nothing more can be received.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{what}: {error}")]
+    Protocol { what: String, error: WireError },
+}
+
+/// Receives messages.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pool: BufferPool,
+    /// Received and not yet understood.
+    received: BytesMut,
+    /// The payload that is being received into its buffer.
+    payload: Option<Payload>,
+    /// Bytes came in since it was last asked.
+    moved: bool,
+}
+
+#[derive(Debug)]
+struct Payload {
+    header: Header,
+    buf: AlignedBuf,
+    filled: usize,
+}
+
+impl Receiver {
+    pub(crate) fn new(pool: BufferPool) -> Self {
+        Self { pool, received: BytesMut::new(), payload: None, moved: false }
+    }
+
+    /// Whether bytes came in since this was last asked.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The next message. After an error nothing more comes.
+    pub(crate) fn poll_next<R: AsyncRead + Unpin>(
+        &mut self,
+        read: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Message, ReceiveError>> {
+        loop {
+            if let Some(message) = self.buffered()? {
+                return Poll::Ready(Ok(message));
+            }
+            match ready!(self.poll_receive(read, cx))? {
+                0 => return Poll::Ready(Err(ReceiveError::Closed)),
+                _ => self.moved = true,
+            }
+        }
+    }
+
+    /// The next message if all of it is there.
+    fn buffered(&mut self) -> Result<Option<Message>, ReceiveError> {
+        if self.payload.is_none() {
+            let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() else {
+                return Ok(None);
+            };
+            let header = Header::parse(bytes)
+                .map_err(|error| ReceiveError::Protocol { what: "a header".into(), error })?;
+            let len = header.payload_len();
+            if len < ALIGNED_BYTES {
+                if self.received.len() < HEADER_BYTES + len {
+                    return Ok(None);
+                }
+                self.received.advance(HEADER_BYTES);
+                let payload = Bytes::copy_from_slice(&self.received.split_to(len));
+                return decode(header, payload).map(Some);
+            }
+            self.received.advance(HEADER_BYTES);
+            self.payload = Some(Payload { header, buf: self.pool.alloc(len), filled: 0 });
+        }
+        let payload = self.payload.as_mut().expect("it was just made if it was missing");
+        let rest = &mut payload.buf[payload.filled..];
+        let here = rest.len().min(self.received.len());
+        self.received.copy_to_slice(&mut rest[..here]);
+        payload.filled += here;
+        if payload.filled < payload.buf.len() {
+            return Ok(None);
+        }
+        let Payload { header, buf, .. } = self.payload.take().expect("it is there");
+        decode(header, buf.into_bytes()).map(Some)
+    }
+
+    /// One receive, to where the bytes belong.
+    fn poll_receive<R: AsyncRead + Unpin>(
+        &mut self,
+        read: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(payload) = &mut self.payload {
+            let rest = &mut payload.buf[payload.filled..];
+            if rest.len() >= DIRECT_BYTES {
+                assert!(self.received.is_empty(), "what was received before comes first");
+                let mut rest = ReadBuf::new(rest);
+                ready!(Pin::new(read).poll_read(cx, &mut rest))?;
+                let len = rest.filled().len();
+                payload.filled += len;
+                return Poll::Ready(Ok(len));
+            }
+        }
+        self.received.reserve(RECEIVE_BYTES - self.received.len().min(RECEIVE_BYTES / 2));
+        pin!(read.read_buf(&mut self.received)).poll(cx)
+    }
+}
+
+fn decode(header: Header, payload: Bytes) -> Result<Message, ReceiveError> {
+    wire::decode(&header, payload)
+        .map_err(|error| ReceiveError::Protocol { what: header.describe(), error })
+}
+
+/// Queues messages and sends many with one write.
+///
+/// It has no bound of its own: what the engine sends is bounded by what clients have in flight
+/// and by its own windows.
+#[derive(Debug, Default)]
+pub(crate) struct Sender {
+    queue: VecDeque<Bytes>,
+    /// Headers and short payloads behind the queue's last element.
+    tail: BytesMut,
+    /// Bytes went out since it was last asked.
+    moved: bool,
+}
+
+impl Sender {
+    pub(crate) fn push(&mut self, message: &Message) {
+        let encoded = message.encode();
+        self.tail.extend_from_slice(&encoded.header);
+        if encoded.payload.len() <= COPY_BYTES {
+            self.tail.extend_from_slice(&encoded.payload);
+        } else {
+            self.seal_tail();
+            self.queue.push_back(encoded.payload);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.tail.is_empty()
+    }
+
+    /// Whether bytes went out since this was last asked.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.queue.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Sends what is queued, as far as the socket takes it now.
+    pub(crate) fn poll_send<W: AsyncWrite + Unpin>(
+        &mut self,
+        write: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.seal_tail();
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.queue.len().min(SLICES);
+            for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(bytes);
+            }
+            let sent = Pin::new(&mut *write).poll_write_vectored(cx, &slices[..count]);
+            let len = ready!(sent)?;
+            if len == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.moved = true;
+            self.sent(len);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn sent(&mut self, mut len: usize) {
+        while len > 0 {
+            let first = self.queue.front_mut().expect("no more is sent than was queued");
+            let part = len.min(first.len());
+            first.advance(part);
+            len -= part;
+            if first.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use replicator::wire::Stamp;
+    use std::future::poll_fn;
+    use tokio::io::AsyncWriteExt;
+    use types::{ByteRange, VolumeId};
+
+    fn write(seq: u64, len: usize) -> Message {
+        let stamp = Stamp { volume: VolumeId(0), seq, seen: 0, settled_below: 0 };
+        let data = Bytes::from(vec![seq as u8; len]);
+        Message::Write { stamp, range: ByteRange::new(0, len as u64), data, fua: false }
+    }
+
+    fn traffic() -> Vec<Message> {
+        let writes = [512, 4096, 100_000, 1 << 20].into_iter().zip(1..);
+        let writes = writes.map(|(len, seq)| write(seq, len));
+        [Message::Ping].into_iter().chain(writes).chain([Message::Pong, Message::Bye]).collect()
+    }
+
+    /// A pipe this narrow cuts everything everywhere.
+    #[tokio::test]
+    async fn messages_come_through_a_narrow_pipe_in_order() {
+        for width in [1, 7, 100, 70_000] {
+            let (mut near, mut far) = tokio::io::duplex(width);
+            let messages = if width == 1 { traffic()[..2].to_vec() } else { traffic() };
+            let mut sender = Sender::default();
+            for message in &messages {
+                sender.push(message);
+            }
+            let send = async {
+                poll_fn(|cx| sender.poll_send(&mut near, cx)).await.unwrap();
+                assert!(sender.is_empty() && sender.take_moved());
+                near.shutdown().await.unwrap();
+            };
+            let receive = async {
+                let mut receiver = Receiver::new(BufferPool::default());
+                for message in &messages {
+                    let found = poll_fn(|cx| receiver.poll_next(&mut far, cx)).await.unwrap();
+                    assert_eq!(&found, message);
+                }
+                assert!(receiver.take_moved() && !receiver.take_moved());
+                let end = poll_fn(|cx| receiver.poll_next(&mut far, cx)).await;
+                assert!(matches!(end, Err(ReceiveError::Closed)));
+            };
+            tokio::join!(send, receive);
+        }
+    }
+
+    #[tokio::test]
+    async fn payloads_for_the_disk_are_aligned() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let mut sender = Sender::default();
+        sender.push(&write(1, 4096));
+        poll_fn(|cx| sender.poll_send(&mut near, cx)).await.unwrap();
+        let mut receiver = Receiver::new(BufferPool::default());
+        let message = poll_fn(|cx| receiver.poll_next(&mut far, cx)).await.unwrap();
+        let Message::Write { data, .. } = message else { panic!("{message:?}") };
+        assert_eq!(data.as_ptr() as usize % 4096, 0);
+    }
+
+    #[tokio::test]
+    async fn damage_is_a_protocol_error() {
+        let mut sender = Sender::default();
+        sender.push(&write(1, 4096));
+        let mut bytes = Vec::new();
+        poll_fn(|cx| sender.poll_send(&mut bytes, cx)).await.unwrap();
+        for at in [0, 20, 63, 64, 3000] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let mut receiver = Receiver::new(BufferPool::default());
+            let end = poll_fn(|cx| receiver.poll_next(&mut &bad[..], cx)).await;
+            assert!(matches!(end, Err(ReceiveError::Protocol { .. })), "{at}: {end:?}");
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The loop of a resource's thread: it carries events to the engine and the engine's effects to
+//! disks, link and clients. It decides nothing.
+//!
+//! ```text
+//! gather what is ready  →  engine, one input at a time  →  timer, if due  →  hand over to
+//! the kernel: disks (one system call each), link (one write), answers  →  sleep if nothing is ready
+//! ```
+//! What a timer of the engine in the past means («after what else is ready») is this order.
+
+use super::clients::Clients;
+use super::disks::Disks;
+use super::engine_config::engine_config;
+use super::links::{LinkSetup, Links};
+use super::orders::{Follow, Order, Orders, Reply, held_by};
+use super::status::{Glance, Surroundings, VolumeSurroundings, resource_status};
+use super::{Message, NewClient};
+use crate::budget::Payloads;
+use crate::clock::Clock;
+use config::{Host, Resource};
+use control::{Failure, ResourceStatus, exit};
+use replicator::{CommandId, Effect, Effects, Engine, Event, Input, STOP_PATIENCE, Severity};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+use types::{Role, Span, Time, VolumeId};
+
+/// Rounds of «the engine submits, the disk has it done at once» in one turn, before the sockets
+/// are looked at again.
+const ROUNDS_PER_TURN: usize = 16;
+/// Turns before the runtime gets the thread back, to look for new events.
+const TURNS_PER_WAKE: usize = 4;
+/// A glance is published this often while things happen that are no events.
+const GLANCE_EVERY: Span = Span::millis(100);
+/// A timer that does not move although it was served is not served again before this.
+const TIMER_REST: Span = Span::millis(1);
+/// How long the last answers may take to be sent when the resource ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a resource's thread is started with.
+pub(crate) struct Setup {
+    pub(crate) resource: Resource,
+    pub(crate) me: Host,
+    pub(crate) peer: Host,
+    pub(crate) payloads: Payloads,
+    pub(crate) inbox: mpsc::Receiver<Message>,
+    pub(crate) glance: watch::Sender<Glance>,
+}
+
+/// Everything that a resource's thread has.
+pub(crate) struct Pump {
+    resource: Resource,
+    me: Host,
+    peer: Host,
+    clock: Clock,
+    engine: Engine,
+    inputs: VecDeque<Input>,
+    effects: Effects,
+    disks: Disks,
+    links: Links,
+    clients: Clients,
+    orders: Orders,
+    payloads: Payloads,
+    inbox: mpsc::Receiver<Message>,
+    glance: watch::Sender<Glance>,
+    published: Time,
+    /// Something happened that a glance may show.
+    changed: bool,
+    /// When the timer was served without effect although it stayed due.
+    timer_rests_until: Time,
+    timer: Pin<Box<Sleep>>,
+    stage: Stage,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// The engine was told to stop: nothing more is read from clients.
+    Stopping {
+        give_up: Time,
+    },
+    /// The engine has stopped: disks and links are closing, the last answers are being sent.
+    Stopped {
+        give_up: Time,
+    },
+}
+
+impl Pump {
+    /// Listens for the peer; everything else waits for orders. To be called in the runtime.
+    pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
+        let Setup { resource, me, peer, payloads, inbox, glance } = setup;
+        let clock = Clock::start();
+        let seed = getrandom::u64()
+            .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
+        let engine = Engine::new(engine_config(&resource, &me, &peer), seed, clock.now());
+        let net = &resource.net;
+        let link = LinkSetup {
+            local: me.address,
+            peer: peer.address,
+            connect_int: net.connect_int,
+            send_buffer: u32::try_from(net.sndbuf_size).unwrap_or(u32::MAX),
+            receive_buffer: u32::try_from(net.rcvbuf_size).unwrap_or(u32::MAX),
+        };
+        let links = Links::listen(link, payloads.pool.clone()).map_err(|error| {
+            let text = format!(
+                "{}: cannot listen on {}: {error}; the address must be one of this host's, and no \
+                 other program may use the port",
+                resource.name, me.address
+            );
+            Failure::new(exit::CONFIG, text)
+        })?;
+        Ok(Self {
+            clock,
+            engine,
+            inputs: VecDeque::new(),
+            effects: Effects::new(),
+            disks: Disks::default(),
+            links,
+            clients: Clients::new(payloads.clone()),
+            orders: Orders::default(),
+            payloads,
+            inbox,
+            glance,
+            published: Time(0),
+            changed: true,
+            timer_rests_until: Time(0),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            stage: Stage::Running,
+            resource,
+            me,
+            peer,
+        })
+    }
+
+    /// Runs until the resource has ended.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if poll_fn(|cx| Poll::Ready(self.work(cx))).await {
+                break;
+            }
+            // Everything but the disks has been polled and will wake this task. The disks are
+            // waited for here; any wake ends the wait.
+            let mut wait = pin!(self.disks.wait());
+            let mut waited = false;
+            poll_fn(|cx| {
+                if wait.as_mut().poll(cx).is_ready() || waited {
+                    return Poll::Ready(());
+                }
+                waited = true;
+                Poll::Pending
+            })
+            .await;
+        }
+        self.orders.end();
+    }
+
+    /// Works until nothing is ready; whether the resource has ended.
+    fn work(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..TURNS_PER_WAKE {
+            self.gather(cx);
+            if self.inputs.is_empty() && !self.is_timer_due() {
+                self.publish();
+                if self.has_ended() {
+                    return true;
+                }
+                if self.poll_timer(cx).is_pending() {
+                    return false;
+                }
+                continue;
+            }
+            self.turn(cx);
+        }
+        cx.waker().wake_by_ref();
+        false
+    }
+
+    /// Collects what is ready as inputs.
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
+            self.take(message);
+        }
+        self.take_done(cx);
+        self.orders.poll(cx, &mut self.disks, &mut self.inputs);
+        self.links.poll(cx, &self.clock, &mut self.inputs);
+        if self.stage == Stage::Running {
+            self.clients.poll(cx, &mut self.inputs);
+        }
+    }
+
+    /// Takes what the disks have done.
+    fn take_done(&mut self, cx: &mut Context<'_>) {
+        for volume in self.disks.take_done(cx, &mut self.inputs) {
+            tracing::info!(volume = volume.0, "disk closed");
+            self.changed = true;
+        }
+    }
+
+    /// Gives the engine what was collected, and the kernel what follows from it.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..ROUNDS_PER_TURN {
+            self.step_all();
+            self.disks.kick();
+            self.take_done(cx);
+            if self.inputs.is_empty() {
+                break;
+            }
+        }
+        if self.is_timer_due() {
+            let now = self.clock.now();
+            self.step(now, Input::Timer);
+            let is_idle = self.effects.is_empty();
+            if is_idle && self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.timer_rests_until = now + TIMER_REST;
+            }
+            self.execute();
+            self.disks.kick();
+        }
+        self.links.poll_send(cx, &mut self.inputs);
+        self.clients.poll_send(cx, &mut self.inputs);
+        let now = self.clock.now();
+        if self.changed || now.since(self.published) >= GLANCE_EVERY {
+            self.changed = true;
+            self.publish();
+        }
+    }
+
+    fn step_all(&mut self) {
+        let now = self.clock.now();
+        while let Some(input) = self.inputs.pop_front() {
+            if matches!(self.stage, Stage::Stopped { .. }) {
+                // The engine has said its last word.
+                continue;
+            }
+            self.step(now, input);
+            self.execute();
+        }
+    }
+
+    fn step(&mut self, now: Time, input: Input) {
+        if !matches!(input, Input::DiskDone { .. } | Input::Request { .. }) {
+            tracing::trace!(?input, "input");
+        }
+        self.engine.step(now, input, &mut self.effects);
+    }
+
+    /// Starts what the engine wants, in its order.
+    fn execute(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.execute_one(effect);
+        }
+        // Given back for its memory.
+        self.effects = effects;
+    }
+
+    fn execute_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Disk { volume, id, op } => {
+                self.disks.submit(volume, id, op, &mut self.inputs);
+            }
+            Effect::Meta { volume, id, batch } => {
+                self.disks.write_meta(volume, id, batch, &mut self.inputs);
+            }
+            Effect::Connect => self.links.connect(),
+            Effect::Send { epoch, message } => self.links.send(epoch, &message),
+            Effect::CloseLink { epoch } => self.links.close(epoch),
+            Effect::Complete { id, result } => self.clients.complete(id, result),
+            Effect::CommandDone { id, result } => self.command_done(id, result),
+            Effect::Detached { volume } => {
+                self.changed = true;
+                self.disks.close(volume);
+            }
+            Effect::Event(event) => {
+                self.changed = true;
+                log(&event);
+            }
+        }
+    }
+
+    fn command_done(&mut self, id: CommandId, result: Result<(), replicator::Refusal>) {
+        self.changed = true;
+        // Whoever is answered now may look at the glance next.
+        self.publish();
+        match self.orders.done(id, result) {
+            Follow::Nothing => {}
+            Follow::Close(volume) => self.disks.close(volume),
+            Follow::Stopped => {
+                self.disks.close_all();
+                let give_up = self.clock.now() + Span(FAREWELL.as_nanos() as u64);
+                self.stage = Stage::Stopped { give_up };
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Order(order, reply) => self.order(order, reply),
+            Message::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Message::Client(client) => self.serve(client),
+        }
+    }
+
+    fn order(&mut self, order: Order, reply: Reply) {
+        if self.stage != Stage::Running {
+            let text = format!("{}: it is being taken down", self.resource.name);
+            let _ = reply.send(Err(Failure::new(exit::STATE, text)));
+            return;
+        }
+        tracing::info!(?order, "ordered");
+        match order {
+            Order::Attach(volume) => return self.attach(volume, reply),
+            Order::Detach(volume) if !self.has_disk(volume) => {
+                let _ = reply.send(Ok(()));
+                return;
+            }
+            Order::Secondary { force } if !self.release("secondary", force) => {
+                return self.refuse_held("secondary", reply);
+            }
+            Order::Down { force } if !self.release("down", force) => {
+                return self.refuse_held("down", reply);
+            }
+            _ => {}
+        }
+        if matches!(order, Order::Down { .. } | Order::Stop) {
+            self.stage = Stage::Stopping { give_up: self.clock.now() + STOP_PATIENCE };
+        }
+        self.orders.pass(&order, reply, &mut self.inputs);
+    }
+
+    fn has_disk(&self, volume: VolumeId) -> bool {
+        self.disks.contains(volume) || self.orders.is_opening(volume)
+    }
+
+    fn attach(&mut self, volume: VolumeId, reply: Reply) {
+        let resource = &self.resource.name;
+        let Some(configured) = self.me.volumes.iter().find(|found| found.id == volume) else {
+            let text = format!("{resource}/{volume}: the resource has no such volume");
+            let _ = reply.send(Err(Failure::new(exit::USAGE, text)));
+            return;
+        };
+        if self.disks.contains(volume) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let pool = &self.payloads.pool;
+        self.orders.open(resource, self.me.node_id, configured, pool, reply);
+    }
+
+    /// Whether no client is in the way any more.
+    fn release(&mut self, command: &str, force: bool) -> bool {
+        if self.clients.len() > 0 && force {
+            tracing::warn!(clients = self.clients.len(), "dropped by «{command} --force»");
+            self.clients.drop_all(&mut self.inputs);
+        }
+        self.clients.len() == 0
+    }
+
+    fn refuse_held(&self, command: &str, reply: Reply) {
+        let holders = self.clients.holders(None);
+        let failure = held_by(&self.resource.name, command, &holders)
+            .expect("it is refused because there are clients");
+        let _ = reply.send(Err(failure));
+    }
+
+    fn serve(&mut self, client: NewClient) {
+        // The role may have changed since the client was told that it may come.
+        if self.stage != Stage::Running || self.engine.status().role != Role::Primary {
+            tracing::info!(client = client.peer, "closed: this node is not Primary any more");
+            return;
+        }
+        self.clients.insert(client, self.clock.now(), &mut self.inputs);
+        self.changed = true;
+    }
+
+    fn status(&self) -> ResourceStatus {
+        let around = Surroundings {
+            resource: &self.resource,
+            me: &self.me,
+            peer: &self.peer,
+            strangers_refused: self.links.strangers(),
+            now: self.clock.now(),
+        };
+        resource_status(&self.engine.status(), &around, |volume| VolumeSurroundings {
+            backend: self.disks.backend(volume).map(str::to_owned),
+            lower_pending: self.disks.in_flight(volume) as u64,
+            clients: self.clients.holders(Some(volume)),
+        })
+    }
+
+    fn publish(&mut self) {
+        if !self.changed {
+            return;
+        }
+        self.changed = false;
+        self.published = self.clock.now();
+        let glance = Glance::of(&self.engine.status());
+        self.glance.send_if_modified(|published| {
+            let is_new = *published != glance;
+            *published = glance;
+            is_new
+        });
+    }
+
+    fn is_timer_due(&self) -> bool {
+        let now = self.clock.now();
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The engine's deadline, later if it has just been served in vain.
+    fn deadline(&self) -> Option<Time> {
+        if matches!(self.stage, Stage::Stopped { .. }) {
+            return None;
+        }
+        let engine = self.engine.next_deadline();
+        engine.map(|deadline| deadline.max(self.timer_rests_until))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let own = match self.stage {
+            Stage::Running => None,
+            Stage::Stopping { give_up } | Stage::Stopped { give_up } => Some(give_up),
+        };
+        let Some(deadline) = self.deadline().into_iter().chain(own).min() else {
+            return Poll::Pending;
+        };
+        let deadline = self.clock.instant(deadline);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.disks.is_empty() && self.links.is_quiet()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let now = self.clock.now();
+        match self.stage {
+            Stage::Running => false,
+            Stage::Stopping { give_up } if now < give_up => false,
+            Stage::Stopped { give_up } if now < give_up && !self.is_drained() => false,
+            Stage::Stopped { .. } if self.is_drained() => true,
+            Stage::Stopping { .. } | Stage::Stopped { .. } => {
+                tracing::error!("the orderly end took too long; the disks are left as in a crash");
+                true
+            }
+        }
+    }
+}
+
+fn log(event: &Event) {
+    let volume = event.volume().map(|volume| volume.0);
+    match event.severity() {
+        Severity::Debug => tracing::debug!(volume, "{event}"),
+        Severity::Info => tracing::info!(volume, "{event}"),
+        Severity::Warning => tracing::warn!(volume, "{event}"),
+        Severity::Error => tracing::error!(volume, "{event}"),
+    }
+}

@@ -1,0 +1,192 @@
+//! Pictures of a resource: the whole for `repadm`, and a glance for who waits for a state.
+
+use control::{
+    ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
+    ResourceStatus, ResyncProgress, VolumeStatus,
+};
+use metadata::{Flags, GenerationRecord, Generations};
+use replicator::Status;
+use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
+
+/// What exports and waits look at, published by the resource's thread whenever it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) role: Role,
+    pub(crate) connection: ConnectionState,
+    pub(crate) established: bool,
+    pub(crate) split_brain: Option<String>,
+    pub(crate) volumes: Vec<VolumeGlance>,
+}
+
+/// A volume in a [`Glance`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VolumeGlance {
+    pub(crate) id: VolumeId,
+    pub(crate) disk: DiskState,
+    pub(crate) replication: ReplicationState,
+    pub(crate) size_bytes: u64,
+}
+
+impl Glance {
+    /// Before the engine has said anything.
+    pub(crate) const fn unknown() -> Self {
+        Self {
+            role: Role::Secondary,
+            connection: ConnectionState::StandAlone,
+            established: false,
+            split_brain: None,
+            volumes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of(status: &Status) -> Self {
+        let volumes = status.volumes.iter().map(|volume| VolumeGlance {
+            id: volume.id,
+            disk: volume.disk,
+            replication: volume.replication,
+            size_bytes: volume.size_bytes,
+        });
+        Self {
+            role: status.role,
+            connection: status.connection,
+            established: status.established,
+            split_brain: status.split_brain.clone(),
+            volumes: volumes.collect(),
+        }
+    }
+
+    pub(crate) fn volume(&self, id: VolumeId) -> Option<&VolumeGlance> {
+        self.volumes.iter().find(|volume| volume.id == id)
+    }
+}
+
+/// What the thread of a resource knows besides its engine.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) resource: &'a config::Resource,
+    pub(crate) me: &'a config::Host,
+    pub(crate) peer: &'a config::Host,
+    pub(crate) strangers_refused: u64,
+    pub(crate) now: Time,
+}
+
+/// What it knows of a volume.
+pub(crate) struct VolumeSurroundings {
+    pub(crate) backend: Option<String>,
+    pub(crate) lower_pending: u64,
+    pub(crate) clients: Vec<ClientStatus>,
+}
+
+/// The whole picture, but for what only the main thread knows: where it is served, and what role
+/// it is meant to have.
+pub(crate) fn resource_status(
+    status: &Status,
+    around: &Surroundings<'_>,
+    volume_around: impl Fn(VolumeId) -> VolumeSurroundings,
+) -> ResourceStatus {
+    let Surroundings { resource, me, peer, .. } = around;
+    ResourceStatus {
+        name: resource.name.clone(),
+        node_id: me.node_id,
+        node_name: me.name.clone(),
+        role: status.role,
+        intended_role: status.role,
+        restoring: false,
+        protocol: resource.net.protocol,
+        allow_two_primaries: resource.net.allow_two_primaries,
+        address: me.address,
+        strangers_refused: around.strangers_refused,
+        peer: PeerStatus {
+            name: peer.name.clone(),
+            node_id: peer.node_id,
+            address: peer.address,
+            role: status.peer_role,
+            connection: status.connection,
+            established: status.established,
+        },
+        split_brain: status.split_brain.clone(),
+        last_refusal: status.last_refusal.clone(),
+        resumed: status.resumed,
+        volumes: (status.volumes.iter())
+            .map(|volume| volume_status(volume, around, volume_around(volume.id)))
+            .collect(),
+    }
+}
+
+fn volume_status(
+    volume: &replicator::VolumeStatus,
+    around: &Surroundings<'_>,
+    own: VolumeSurroundings,
+) -> VolumeStatus {
+    let configured = around.me.volumes.iter().find(|configured| configured.id == volume.id);
+    VolumeStatus {
+        volume: volume.id,
+        device: configured.and_then(|configured| configured.device.clone()),
+        minor: configured.and_then(|configured| configured.minor),
+        disk_path: configured.and_then(|configured| configured.disk.clone()),
+        backend: own.backend,
+        disk: volume.disk,
+        peer_disk: volume.peer_disk,
+        replication: volume.replication,
+        size_bytes: volume.size_bytes,
+        out_of_sync_blocks: volume.out_of_sync_blocks,
+        export: crate::exports::export_name(&around.resource.name, volume.id),
+        nbd_uris: Vec::new(),
+        clients: own.clients,
+        resync: volume.resync.map(|resync| {
+            let (started, now) = (resync.started.unix_millis(), around.now.unix_millis());
+            ResyncProgress::new(started, now, resync.total_blocks, resync.left_blocks)
+        }),
+        resync_bytes: volume.resync_bytes,
+        generations: volume.generations.as_ref().map(generations),
+        flags: volume.flags.map(flags),
+        counters: counters(&volume.counters, own.lower_pending),
+    }
+}
+
+fn generations(generations: &Generations) -> GenerationsStatus {
+    GenerationsStatus {
+        current: generation(&generations.current),
+        bitmap: generations.bitmap.id.is_set().then(|| generation(&generations.bitmap)),
+        history: generations.history.iter().map(generation).collect(),
+    }
+}
+
+fn generation(record: &GenerationRecord) -> GenerationStatus {
+    GenerationStatus {
+        id: record.id.to_string(),
+        born: record.born.unix_millis(),
+        cause: record.cause.as_str().to_owned(),
+        node: record.node,
+        first_solo: record.first_solo.map(Time::unix_millis),
+        last_solo: record.last_solo.map(Time::unix_millis),
+    }
+}
+
+const fn flags(flags: Flags) -> FlagStatus {
+    FlagStatus {
+        consistent: flags.consistent,
+        was_up_to_date: flags.was_up_to_date,
+        primary: flags.primary,
+        crashed_primary: flags.crashed_primary,
+        peer_outdated: flags.peer_outdated,
+        full_sync: flags.full_sync,
+    }
+}
+
+const fn counters(counters: &replicator::Counters, lower_pending: u64) -> Counters {
+    Counters {
+        read_bytes: counters.read_bytes,
+        written_bytes: counters.written_bytes,
+        sent_bytes: counters.sent_bytes,
+        received_bytes: counters.received_bytes,
+        al_writes: counters.al_writes,
+        bm_writes: counters.bm_writes,
+        conflicts_won: counters.conflicts_won,
+        conflicts_lost: counters.conflicts_lost,
+        superseded: counters.superseded,
+        upper_pending: counters.upper_pending,
+        lower_pending,
+        pending: counters.pending,
+        unacked: counters.unacked,
+    }
+}

@@ -1,0 +1,119 @@
+//! Unix sockets of a daemon: what a dead daemon left is replaced, a living one's is respected.
+
+use rustix::fs::Mode;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixListener;
+
+/// Why a socket cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketError {
+    /// Another process listens there.
+    #[error(
+        "{}: process {pid} serves this socket already; stop it, or choose another path", path.display()
+    )]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+        /// Who listens.
+        pid: String,
+    },
+    /// Something else is in the way.
+    #[error("{}: this is not a socket; remove it, or choose another path", path.display())]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("{}: {doing} failed: {error}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// Listens on a socket that only this user (and root) may connect to. Its directory is made if it
+/// is missing.
+///
+/// # Errors
+/// If a living process or something that is no socket is there, or the system refuses.
+pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+    let failed = |doing| move |error| SocketError::Io { path: path.to_owned(), doing, error };
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        make_private_dir(directory).map_err(failed("making its directory"))?;
+    }
+    remove_stale(path)?;
+    // From its first moment on nobody else can connect: a mode set afterwards leaves a gap.
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    listener.map_err(failed("listening"))
+}
+
+/// Makes a directory for this user alone.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
+    let failed = |doing| move |error| SocketError::Io { path: path.to_owned(), doing, error };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("looking at it")(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(SocketError::NotASocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let pid = rustix::net::sockopt::socket_peercred(&stream)
+                .map_or_else(|_| "?".to_owned(), |peer| peer.pid.as_raw_nonzero().to_string());
+            Err(SocketError::InUse { path: path.to_owned(), pid })
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed("removing a dead daemon's socket"))
+        }
+        Err(error) => Err(failed("connecting to who may serve it")(error)),
+    }
+}
+
+/// A socket that is removed when the daemon ends in order.
+#[derive(Debug)]
+pub(crate) struct SocketFile(pub(crate) PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Nothing is lost if it stays: the next daemon replaces it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("below/control.sock");
+        let first = listen(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = listen(&path).unwrap_err();
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        drop(first);
+        listen(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "data").unwrap();
+        assert!(matches!(listen(&path), Err(SocketError::NotASocket { .. })));
+    }
+}

@@ -1,0 +1,67 @@
+//! What the unit tests of this crate share.
+
+use config::{
+    BecomePrimary, DiskOptions, Host, MetaDisk, NbdSection, Net, Resource, ResourceOptions,
+    Startup, Volume,
+};
+use std::collections::BTreeMap;
+use types::{NodeId, Protocol, Span, VolumeId};
+
+/// A resource of one volume on the hosts `alpha` and `beta`.
+pub(crate) fn resource(name: &str) -> Resource {
+    Resource {
+        name: name.to_owned(),
+        hosts: [host("alpha", 0), host("beta", 1)],
+        net: Net {
+            protocol: Protocol::C,
+            allow_two_primaries: true,
+            shared_secret: None,
+            timeout: Span::secs(6),
+            ping_int: Span::secs(10),
+            ping_timeout: Span::millis(500),
+            connect_int: Span::secs(10),
+            ko_count: 7,
+            after_sb_0pri: Default::default(),
+            after_sb_1pri: Default::default(),
+            after_sb_2pri: Default::default(),
+            always_asbp: false,
+            rr_conflict: Default::default(),
+            fencing: Default::default(),
+            max_buffers: 2048,
+            sndbuf_size: 0,
+            rcvbuf_size: 0,
+            use_rle: true,
+        },
+        options: ResourceOptions::default(),
+        startup: Startup { become_primary_on: BecomePrimary::Both, ..Startup::default() },
+        handlers: BTreeMap::new(),
+        nbd: NbdSection::default(),
+        defined_at: "test:1".into(),
+    }
+}
+
+fn host(name: &str, id: u8) -> Host {
+    Host {
+        name: name.to_owned(),
+        node_id: NodeId(id),
+        address: format!("127.0.0.1:{}", 7788 + u16::from(id)).parse().unwrap(),
+        volumes: vec![Volume {
+            id: VolumeId(0),
+            device: Some("/dev/drbd1".into()),
+            minor: Some(1),
+            disk: Some(format!("/nonexistent/{name}").into()),
+            meta_disk: MetaDisk::Internal,
+            disk_options: DiskOptions {
+                al_extents: 1237,
+                size: None,
+                on_io_error: Default::default(),
+                resync_rate: 250,
+                c_plan_ahead: Span::secs(2),
+                c_delay_target: Span::secs(1),
+                c_fill_target: 51200,
+                c_max_rate: 102_400,
+                c_min_rate: 250,
+            },
+        }],
+    }
+}

@@ -150,6 +150,7 @@ mod tests {
         assert_eq!(disk.unflushed_blocks(), 2);
         assert_eq!(disk.run(Op::Flush, &shared), Ok(Bytes::new()));
         write(&disk, &shared, 4092, b"lost", false);
+        write(&disk, &shared, 4093, b"too", false);
         write(&disk, &shared, 19_998, b"xy", false);
         write(&disk, &shared, 10_000, b"kept", true);
         disk.lose_unflushed();

@@ -11,6 +11,10 @@ use checked::{Checked, write};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use storage::{Backend, BufferPool, Device, DeviceError, Op, OpKind};
 use targets::{BYTES, Target};
 use types::{ByteRange, MAX_REQUEST_BYTES, Prng};
@@ -266,6 +270,37 @@ fn dropping_a_wait_loses_no_completion() {
         let mut ids: Vec<_> = out.iter().map(|completion| completion.id).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..50).collect::<Vec<_>>());
+    });
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A wait that is woken again and again would take a whole processor from everybody else.
+#[test]
+fn waiting_for_nothing_costs_nothing() {
+    on_each(async |checked| {
+        checked.submit(Op::Read(ByteRange::new(0, 4096))).await;
+        checked.drain().await;
+        let woken = Arc::new(Woken(true.into()));
+        let waker = Waker::from(woken.clone());
+        let mut out = Vec::new();
+        let mut wait = pin!(checked.device.completions(&mut out));
+        let mut polls = 0;
+        for _ in 0..1000 {
+            if woken.0.swap(false, Ordering::SeqCst) {
+                polls += 1;
+                assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(polls < 20, "polled {polls} times");
     });
 }
 

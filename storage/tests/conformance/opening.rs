@@ -3,6 +3,8 @@
 use crate::targets::{BYTES, Target};
 use crate::{TARGETS, block_on};
 use bytes::Bytes;
+use rustix::fs::OFlags;
+use std::os::unix::fs::OpenOptionsExt;
 use storage::{Backend, Device, DeviceError, Op, OpKind, OpenError, OpenOptions};
 use types::{ByteRange, Span};
 
@@ -23,7 +25,7 @@ fn a_second_opener_is_refused_while_the_first_has_it() {
                 assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
             }
             device.close().await;
-            Device::open(made.path(), options()).await.unwrap();
+            made.open().await;
         });
     }
 }
@@ -37,13 +39,27 @@ fn an_opener_waits_for_a_device_that_is_being_closed() {
         }
         block_on(async {
             let device = made.open().await;
-            let options = OpenOptions { lock_wait: Span::secs(60), ..made.options() };
-            let second = Device::open(made.path(), options);
+            let second = Device::open(made.path(), made.options());
             // The second is polled first, so it finds the lock taken.
             let (second, _) = tokio::join!(biased; second, device.close());
             assert_eq!(second.unwrap().bytes(), BYTES, "{target:?}");
         });
     }
+}
+
+#[test]
+fn a_block_device_that_another_program_has_to_itself_is_refused() {
+    let Some(made) = Target::Loop(512).make() else { return };
+    // As a mount has it: without a lock of ours.
+    let exclusive = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::EXCL.bits().cast_signed())
+        .open(made.path())
+        .unwrap();
+    let options = OpenOptions { lock_wait: Span::ZERO, ..made.options() };
+    let error = block_on(Device::open(made.path(), options)).unwrap_err();
+    assert!(error.to_string().contains("in use: it is mounted"), "{error}");
+    drop(exclusive);
 }
 
 #[test]

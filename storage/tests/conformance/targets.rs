@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use storage::{Backend, Device, OpenOptions};
+use types::Span;
 
 /// The size of every target: the largest request fits in at an odd offset.
 pub(crate) const BYTES: u64 = 40 << 20;
@@ -80,7 +81,8 @@ impl Made {
             Target::File(backend) | Target::Shm(backend) => (backend, true),
             Target::Buffered(backend) => (backend, false),
         };
-        OpenOptions { backend, direct, ..OpenOptions::default() }
+        // Another test that starts a program holds our descriptors, and so our locks, for a moment.
+        OpenOptions { backend, direct, lock_wait: Span::secs(60), ..OpenOptions::default() }
     }
 
     pub(crate) fn is_file(&self) -> bool {

@@ -161,6 +161,13 @@ fn nbd_is_inherited_and_handlers_are_kept() {
 }
 
 #[test]
+fn hosts_of_different_clusters_may_have_the_same_private_addresses() {
+    let other = PAIR.replace("alpha", "gamma").replace("beta", "delta");
+    let loaded = load(&format!("resource r0 {{ {PAIR} }} resource r1 {{ {other} }}"));
+    assert_eq!(loaded.config.resources.len(), 2);
+}
+
+#[test]
 fn what_is_skipped_is_not_looked_at() {
     let loaded = load(&format!(
         "skip resource old {{ nonsense 1 2; on x {{ }} }} resource r0 {{ {PAIR} skip net {{ a b; }} }}"

@@ -14,8 +14,8 @@ pub(super) struct Claims {
 }
 
 struct Claim {
-    /// The host that it is taken on; `None` on every host.
-    host: Option<String>,
+    /// The host that it is taken on; the other hosts may have the same.
+    host: String,
     resource: String,
     span: Span,
 }
@@ -25,26 +25,19 @@ impl Claims {
     pub(super) fn claim(
         &mut self,
         what: String,
-        host: Option<&str>,
+        host: &str,
         resource: &str,
         span: Span,
     ) -> Option<Diagnostic> {
         let claims = self.taken.entry(what.clone()).or_default();
-        let clashes = |claim: &&Claim| match (&claim.host, host) {
-            (Some(one), Some(other)) => same_host(one, other),
-            _ => true,
-        };
-        // What a resource says once for both its hosts is claimed by each of them.
-        let first = claims.iter().find(clashes);
-        let place = host.map_or(String::new(), |host| format!(" on `{host}`"));
+        let first = claims.iter().find(|claim| same_host(&claim.host, host));
         let clash = first.filter(|first| self.reported.insert((first.span, span))).map(|first| {
-            Diagnostic::error(span, format!("{what} is used twice{place}"))
+            Diagnostic::error(span, format!("{what} is used twice on `{host}`"))
                 .label(format!("by `{resource}` here"))
                 .related(first.span, format!("by `{}` here", first.resource))
         });
         if first.is_none() {
-            let host = host.map(str::to_owned);
-            claims.push(Claim { host, resource: resource.to_owned(), span });
+            claims.push(Claim { host: host.to_owned(), resource: resource.to_owned(), span });
         }
         clash
     }

@@ -72,7 +72,7 @@ impl Resolver<'_> {
             return None;
         };
         let text = format!("address {}", address.value);
-        let clash = self.claims.claim(text, None, &tree.name, address.span);
+        let clash = self.claims.claim(text, &host.name, &tree.name, address.span);
         if let Some(clash) = clash {
             self.report(clash);
         }
@@ -91,6 +91,13 @@ impl Resolver<'_> {
         first: &At<SocketAddr>,
         second: &At<SocketAddr>,
     ) {
+        if first.value == second.value {
+            self.report(
+                Diagnostic::error(second.span, "both hosts have the same address")
+                    .related(first.span, "the other one")
+                    .help("on one machine, for a test, give them different ports"),
+            );
+        }
         let family = |address: SocketAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
         let families = [family(first.value), family(second.value)];
         if families[0] != families[1] {
@@ -231,7 +238,7 @@ impl Resolver<'_> {
             },
         ];
         for (text, span) in claims.into_iter().flatten() {
-            let clash = self.claims.claim(text, Some(&host.name), &tree.name, span);
+            let clash = self.claims.claim(text, &host.name, &tree.name, span);
             if let Some(clash) = clash {
                 self.report(clash);
             }

@@ -276,6 +276,13 @@ impl Device {
     }
 }
 
+/// Tasks of a current-thread runtime may have to be `Send`; that a ring stays on the thread that
+/// opened it is checked at run time.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Device>();
+};
+
 impl Memory {
     fn kick(&mut self) {
         for (id, op) in self.queue.drain(..) {

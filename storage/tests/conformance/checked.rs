@@ -79,9 +79,13 @@ impl Checked {
 
     /// Compare everything, with all that was written behind it.
     pub(crate) async fn compare_all(&mut self) {
+        self.compare(ByteRange::new(0, self.device.bytes())).await;
+    }
+
+    /// Compare these bytes, with all that was written behind them.
+    pub(crate) async fn compare(&mut self, range: ByteRange) {
         self.drain().await;
-        let whole = ByteRange::new(0, self.device.bytes());
-        for range in whole.split(8 << 20).collect::<Vec<_>>() {
+        for range in range.split(8 << 20).collect::<Vec<_>>() {
             self.submit(Op::Read(range)).await;
         }
         self.drain().await;

@@ -1,5 +1,32 @@
-//! Deterministic simulator: worlds of engines, disks, links and clients from one seed.
+//! Deterministic simulator: worlds of engines, disks, links and clients, each from one seed.
+//!
+//! A world runs two engines exactly as they ship, on disks, a network and a clock that are
+//! unkinder than real ones, and oracles watch it. See [`plan::Class`] for what can happen in it
+//! and `oracle` for what must be true of it. [`history`] and [`linear`] are of use to tests of real
+//! processes too.
+
 #![forbid(unsafe_code)]
 
+mod client;
+mod content;
+pub mod disk;
+mod effects;
 pub mod history;
+mod life;
 pub mod linear;
+mod links;
+mod load;
+pub mod marks;
+mod net;
+mod node;
+mod observe;
+mod operator;
+mod oracle;
+pub mod plan;
+mod runner;
+pub mod trace;
+mod world;
+
+pub use oracle::Failure;
+pub use runner::{Outcome, replay_command, run};
+pub use world::World;

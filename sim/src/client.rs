@@ -1,0 +1,114 @@
+//! Clients: loops that ask for something, wait for the answer, think, and ask again.
+
+use crate::content::bytes_of_tag;
+use crate::plan::Plan;
+use replicator::ClientOp;
+use types::{BLOCK_BYTES, ByteRange, Prng, SECTOR_BYTES, Span};
+
+/// What a request was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To read.
+    Read,
+    /// To write this number all over; zero by a write of zeros or a trim.
+    Write(u64),
+    /// To flush.
+    Flush,
+}
+
+/// A request and its end.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The node it went to.
+    pub node: usize,
+    /// The life of that node.
+    pub life: u32,
+    /// The client.
+    pub client: u64,
+    /// The volume.
+    pub volume: usize,
+    /// What.
+    pub asked: Asked,
+    /// Where; empty for a flush.
+    pub range: ByteRange,
+    /// Whether its end means that it is durable.
+    pub fua: bool,
+    /// When, on the clock of the history.
+    pub invoke: u64,
+    /// When it was answered with success.
+    pub ret: Option<u64>,
+    /// Whether any answer came, or will never come because its node died or its client left.
+    pub over: bool,
+    /// What a read saw, sector by sector.
+    pub seen: Vec<u64>,
+}
+
+/// A client of a volume of a node, for one life of that node.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its number.
+    pub id: u64,
+    /// Where.
+    pub node: usize,
+    /// The life of that node.
+    pub life: u32,
+    /// The volume that it has open.
+    pub volume: usize,
+    /// Whether it still has it open.
+    pub open: bool,
+    /// What it has asked for and not got.
+    pub waiting_for: Option<usize>,
+}
+
+/// What a client asks for next. `tag` is a number that nobody wrote yet.
+pub fn draw(
+    rng: &mut Prng,
+    plan: &Plan,
+    volume: usize,
+    tag: u64,
+) -> (ClientOp, Asked, ByteRange, bool) {
+    let range = draw_range(rng, plan, volume);
+    let fua = rng.chance(1, 10);
+    match rng.below(100) {
+        0..36 => (ClientOp::Read(range), Asked::Read, range, false),
+        36..84 => {
+            let data = bytes_of_tag(tag, range.len);
+            (ClientOp::Write { range, data, fua }, Asked::Write(tag), range, fua)
+        }
+        84..91 => {
+            let unmap = rng.chance(1, 2);
+            (ClientOp::Zero { range, unmap, fua }, Asked::Write(0), range, fua)
+        }
+        _ => (ClientOp::Flush, Asked::Flush, ByteRange::new(0, 0), false),
+    }
+}
+
+fn draw_range(rng: &mut Prng, plan: &Plan, volume: usize) -> ByteRange {
+    let place = *rng.pick(&plan.places[volume]);
+    // The first block of a place is the most wanted.
+    let block = if rng.chance(1, 2) { 0 } else { rng.below(8) };
+    let start = place + block * BLOCK_BYTES;
+    let end = place + 8 * BLOCK_BYTES;
+    let range = match rng.below(20) {
+        0..13 => ByteRange::new(start, BLOCK_BYTES),
+        13..16 => {
+            let first = rng.below(8);
+            ByteRange::new(start + first * SECTOR_BYTES, rng.between(1, 8 - first) * SECTOR_BYTES)
+        }
+        16..19 => ByteRange::between(start, (start + rng.between(2, 5) * BLOCK_BYTES).min(end)),
+        _ => ByteRange::between(start + SECTOR_BYTES, end),
+    };
+    debug_assert!(!range.is_empty(), "{range}");
+    range
+}
+
+/// How long a client thinks: mostly hardly at all, sometimes long enough to spread the requests
+/// over the whole time of trouble.
+pub fn think(rng: &mut Prng, plan: &Plan) -> Span {
+    if rng.chance(4, 5) {
+        return Span::micros(rng.below(500));
+    }
+    let loops = plan.loops * 2 * if plan.two_primaries { 2 } else { 1 };
+    let mean = plan.chaos.0 * 5 * loops / plan.requests;
+    Span(rng.below(mean * 2 + 1))
+}

@@ -1,0 +1,299 @@
+//! Stepping an engine and carrying out what it asks for, one effect at a time.
+
+use crate::client::Asked;
+use crate::content::tags_of;
+use crate::disk::Ticket;
+use crate::marks::Mark;
+use crate::node::{Asker, Order, Process};
+use crate::world::{Event, World};
+use bytes::Bytes;
+use replicator::{
+    CommandId, DiskOp, Effect, Event as EngineEvent, Input, IoError, Refusal, RequestId,
+};
+use types::{ByteRange, ReplicationState, Role, Span, Time, VolumeId};
+
+impl World {
+    /// Gives an input to a node's engine; later, if its process stands still.
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
+        if self.nodes[node].is_paused(self.now) {
+            self.nodes[node].waiting.push(input);
+        } else {
+            self.step(node, input);
+        }
+    }
+
+    pub(crate) fn step(&mut self, node: usize, input: Input) {
+        self.observe_input(node, &input);
+        let cause = input_kind(&input);
+        let it = &mut self.nodes[node];
+        let now = self.now + it.clock;
+        let Process::Running(engine) = &mut it.process else { return };
+        let mut effects = Vec::new();
+        engine.step(now, input, &mut effects);
+        let life = it.life;
+        let many = effects.len();
+        for (done, effect) in effects.into_iter().enumerate() {
+            if let Some(doom) = &mut self.nodes[node].doomed {
+                if doom.effects == 0 {
+                    let (death, down) = (doom.death, doom.down);
+                    if done > 0 && done < many {
+                        self.marks.hit(Mark::DeathBetweenEffects);
+                    }
+                    self.die(node, death, down);
+                    return;
+                }
+                doom.effects -= 1;
+            }
+            self.observe_effect(node, &effect);
+            self.apply(node, effect, cause);
+            if self.failure.is_some() || self.nodes[node].life != life {
+                return;
+            }
+        }
+        self.set_timer(node);
+    }
+
+    fn apply(&mut self, node: usize, effect: Effect, cause: Cause) {
+        match effect {
+            Effect::Disk { volume, id, op } => {
+                self.start_disk_op(node, volume, &op, Asker::Data(id));
+            }
+            Effect::Meta { volume, id, batch } => {
+                let volume = usize::from(volume.0);
+                match self.nodes[node].disks[volume].start_batch(&batch) {
+                    Ok((ticket, latency)) => {
+                        self.in_flight(node, volume, ticket, latency, Asker::Meta(id));
+                    }
+                    Err(text) => self.fail("disk order", format!("node {node}: metadata: {text}")),
+                }
+            }
+            Effect::Connect => self.dial(node),
+            Effect::Send { epoch, message } => self.send(node, epoch, &message),
+            Effect::CloseLink { epoch } => self.close_link(node, epoch),
+            Effect::Complete { id, result } => self.complete(node, id, result, cause),
+            Effect::CommandDone { id, result } => self.command_done(node, id, result),
+            Effect::Detached { .. } => {}
+            Effect::Event(event) => self.engine_event(node, &event),
+        }
+    }
+
+    fn start_disk_op(&mut self, node: usize, volume: VolumeId, op: &DiskOp, asker: Asker) {
+        let volume = usize::from(volume.0);
+        match self.nodes[node].disks[volume].start(op) {
+            Ok((ticket, latency, touched)) => {
+                self.coverage_touch(volume, touched);
+                self.in_flight(node, volume, ticket, latency, asker);
+            }
+            Err(text) => self.fail("disk order", format!("node {node} volume {volume}: {text}")),
+        }
+    }
+
+    pub(crate) fn in_flight(
+        &mut self,
+        node: usize,
+        volume: usize,
+        ticket: Ticket,
+        latency: Span,
+        asker: Asker,
+    ) {
+        self.nodes[node].disk_ops.insert((volume, ticket), asker);
+        let life = self.nodes[node].life;
+        self.schedule(self.now + latency, Event::Disk { node, life, volume, ticket });
+    }
+
+    pub(crate) fn disk_done(&mut self, node: usize, life: u32, volume: usize, ticket: Ticket) {
+        let it = &mut self.nodes[node];
+        if it.life != life {
+            return;
+        }
+        let asker = it.disk_ops.remove(&(volume, ticket)).expect("it is in flight");
+        let (result, touched) = it.disks[volume].end(ticket);
+        self.coverage_touch(volume, touched);
+        match asker {
+            Asker::Data(id) => self.input(node, Input::DiskDone { id, result }),
+            Asker::Meta(id) => {
+                let result = result.map(|_| ());
+                self.input(node, Input::MetaDone { id, result });
+            }
+            Asker::Recovery => self.recovery_step(node),
+        }
+    }
+
+    pub(crate) fn timer(&mut self, node: usize, life: u32) {
+        let it = &mut self.nodes[node];
+        if it.life != life || it.timer_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        it.timer_at = None;
+        if it.is_paused(self.now) {
+            return;
+        }
+        let wanted = it.engine().and_then(replicator::Engine::next_deadline);
+        if wanted.is_some_and(|at| at <= self.now + self.nodes[node].clock) {
+            self.step(node, Input::Timer);
+        } else {
+            self.set_timer(node);
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, node: usize) {
+        let it = &self.nodes[node];
+        let Some(wanted) = it.engine().and_then(replicator::Engine::next_deadline) else { return };
+        let at = Time(wanted.since(Time(0) + it.clock).0).max(self.now);
+        if it.timer_at.is_none_or(|old| at < old) {
+            let life = it.life;
+            self.nodes[node].timer_at = Some(at);
+            self.schedule(at, Event::Timer { node, life });
+        }
+    }
+
+    fn complete(
+        &mut self,
+        node: usize,
+        id: RequestId,
+        result: Result<Bytes, IoError>,
+        cause: Cause,
+    ) {
+        let at = usize::try_from(id.0).expect("request ids are indices");
+        let stamp = self.stamp();
+        let request = &mut self.requests[at];
+        if request.over {
+            if request.ret.is_some() || request.node != node || self.clients_open(at) {
+                self.fail("answers", format!("request {} is answered twice", id.0));
+            }
+            return;
+        }
+        request.over = true;
+        let (asked, range) = (request.asked, request.range);
+        let answered = match result {
+            Ok(bytes) => {
+                request.ret = Some(stamp);
+                self.answered(at, asked, range, &bytes, cause);
+                true
+            }
+            Err(error) => {
+                self.refused(node, at, error);
+                false
+            }
+        };
+        self.client_goes_on(at, answered);
+    }
+
+    fn answered(&mut self, at: usize, asked: Asked, range: ByteRange, bytes: &Bytes, cause: Cause) {
+        match asked {
+            Asked::Read => {
+                let torn = || format!("request {at} read {range} and got what nobody wrote");
+                if bytes.len() as u64 != range.len {
+                    let text = format!("request {at} read {range} and got {} bytes", bytes.len());
+                    return self.fail("answers", text);
+                }
+                match tags_of(bytes).collect::<Option<Vec<u64>>>() {
+                    Some(seen) => self.requests[at].seen = seen,
+                    None => self.fail("answers", torn()),
+                }
+                match cause {
+                    Cause::Told => self.marks.hit(Mark::HeldRead),
+                    Cause::ReadDone => self.marks.hit(Mark::RemoteRead),
+                    Cause::Other => {}
+                }
+            }
+            Asked::Flush => self.marks.hit(Mark::Flush),
+            Asked::Write(_) => {}
+        }
+    }
+
+    fn refused(&mut self, node: usize, at: usize, error: IoError) {
+        let fair = match error {
+            IoError::NotPrimary | IoError::Shutdown => {
+                self.nodes[node].orders.values().any(|(order, _)| *order == Order::Stop)
+            }
+            IoError::Io => self.plan.class.errors_allowed(),
+            IoError::NoSpace => false,
+        };
+        if !fair {
+            let request = &self.requests[at];
+            let text = format!(
+                "node {node} failed request {at} ({:?} {}) with {error:?}",
+                request.asked, request.range
+            );
+            self.fail("answers", text);
+        }
+    }
+
+    fn command_done(&mut self, node: usize, id: CommandId, result: Result<(), Refusal>) {
+        let Some((order, _)) = self.nodes[node].orders.remove(&id) else {
+            return self.fail("answers", format!("node {node}: order {} is answered twice", id.0));
+        };
+        self.order_done(node, order, result);
+    }
+
+    fn engine_event(&mut self, node: usize, event: &EngineEvent) {
+        match event {
+            EngineEvent::Resumed { resent, answered, .. } => {
+                self.marks.hit(Mark::Resumed);
+                if *resent > 0 {
+                    self.marks.hit(Mark::Resent);
+                }
+                if *answered > 0 {
+                    self.marks.hit(Mark::AnswersRepeated);
+                }
+            }
+            EngineEvent::Conflict { .. } => self.marks.hit(Mark::Conflict),
+            EngineEvent::Generation { volume, .. } => {
+                self.went_solo[node][usize::from(volume.0)] = true;
+                self.marks.hit(Mark::Solo);
+            }
+            EngineEvent::SplitBrain { .. } => {
+                self.split[node] = true;
+                self.marks.hit(Mark::SplitBrain);
+            }
+            EngineEvent::Role { new: Role::Primary, .. } if self.in_resync(node) => {
+                self.marks.hit(Mark::PromotedInResync);
+            }
+            EngineEvent::Replication { old, new, .. } => self.replication_changed(*old, *new),
+            _ => {}
+        }
+        self.check_event(node, event);
+    }
+
+    fn replication_changed(&mut self, old: ReplicationState, new: ReplicationState) {
+        if old == ReplicationState::SyncTarget {
+            match new {
+                ReplicationState::Established if self.plan.begins_in_sync => {
+                    self.marks.hit(Mark::ResyncDone);
+                }
+                ReplicationState::Established => self.marks.hit(Mark::FullSync),
+                _ => self.marks.hit(Mark::ResyncInterrupted),
+            }
+        }
+    }
+
+    /// Whether a resync runs, by what a node knows.
+    pub(crate) fn in_resync(&self, node: usize) -> bool {
+        let running =
+            |state| matches!(state, ReplicationState::SyncSource | ReplicationState::SyncTarget);
+        self.nodes[node]
+            .engine()
+            .is_some_and(|engine| engine.status().volumes.iter().any(|v| running(v.replication)))
+    }
+}
+
+/// What made an engine answer a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The peer has said that something is settled or written.
+    Told,
+    /// The peer has read.
+    ReadDone,
+    /// Anything else.
+    Other,
+}
+
+fn input_kind(input: &Input) -> Cause {
+    use replicator::wire::Message;
+    match input {
+        Input::Message { message: Message::ReadDone { .. }, .. } => Cause::ReadDone,
+        Input::Message { .. } => Cause::Told,
+        _ => Cause::Other,
+    }
+}

@@ -1,0 +1,233 @@
+//! Life and death of a node's daemon: creation of disks, start and recovery, death, orderly end.
+
+use crate::content::bytes_of_tag;
+use crate::disk::layout;
+use crate::marks::Mark;
+use crate::node::{Asker, Order, Process, RESOURCE, VOLUMES};
+use crate::plan::{Class, Death};
+use crate::world::{Event, World};
+use metadata::{
+    Batch, Cause, CreateParams, Expected, GenerationId, GenerationRecord, Metadata, Placement,
+    Recovered,
+};
+use replicator::{Command, CommandId, Engine, EngineConfig, Input};
+use std::convert::Infallible;
+use types::{NodeId, Role, Span, Time};
+
+/// How long a started daemon waits for the peer before its node becomes Primary alone.
+const WAIT_FOR_PEER: Span = Span::secs(60);
+
+impl World {
+    /// `create-md` on all disks; with a common generation, if the world begins in sync.
+    pub(crate) fn create_disks(&mut self) {
+        for (volume, &id) in VOLUMES.iter().enumerate() {
+            let common = GenerationId(self.rng.next_u64() | 0x1000);
+            for node in 0..2 {
+                let incarnation = self.rng.next_u64() | 1;
+                let layout = layout(self.plan.device_bytes[volume]);
+                let (mut metadata, batches) = Metadata::create(CreateParams {
+                    layout,
+                    resource: RESOURCE.into(),
+                    volume: id,
+                    node: Some(NodeId(node as u8)),
+                    disk_incarnation: incarnation,
+                    al_extents: self.plan.al_extents,
+                    now: Time(0) + self.nodes[node].clock,
+                });
+                let disk = &mut self.nodes[node].disks[volume];
+                batches.iter().for_each(|batch| disk.preset(batch));
+                if self.plan.begins_in_sync {
+                    let superblock = &mut metadata.superblock;
+                    superblock.generations.current =
+                        GenerationRecord::new(common, Cause::Forced, NodeId(0), Time(0));
+                    superblock.newest_exposed = common;
+                    superblock.agreed_bytes = layout.data_bytes();
+                    superblock.flags.consistent = true;
+                    superblock.flags.was_up_to_date = true;
+                    disk.preset(&metadata.save_superblock());
+                } else if node != usize::from(self.plan.first_primary.0) {
+                    // What a used disk may hold; nobody must ever read it.
+                    for place in self.plan.places[volume].clone() {
+                        let garbage = bytes_of_tag(u64::MAX - place, 4096);
+                        let disk = &mut self.nodes[node].disks[volume];
+                        let offset = place;
+                        disk.preset(&Batch::one(offset, garbage.to_vec()));
+                        self.coverage_touch(volume, vec![offset / 512..offset / 512 + 8]);
+                    }
+                }
+            }
+        }
+        if self.plan.granules[0] != self.plan.granules[1] {
+            self.marks.hit(Mark::TornUnit);
+        }
+    }
+
+    /// What a start finds on a disk.
+    pub(crate) fn load(&self, node: usize, volume: usize) -> Result<Recovered, String> {
+        let disk = &self.nodes[node].disks[volume];
+        let expected = Expected {
+            resource: RESOURCE.into(),
+            volume: VOLUMES[volume],
+            node: Some(NodeId(node as u8)),
+        };
+        let mut read = |range| Ok::<_, Infallible>(disk.read_now(range).to_vec());
+        metadata::load(&mut read, disk.device_bytes(), Placement::Internal, Some(expected))
+            .map_err(|error| format!("node {node} volume {volume} cannot be attached: {error}"))
+    }
+
+    pub(crate) fn start(&mut self, node: usize) {
+        if !matches!(self.nodes[node].process, Process::Down) {
+            return;
+        }
+        self.trace.line(self.now, "world", || format!("node {node} starts"));
+        let mut recovered = Vec::new();
+        for volume in 0..VOLUMES.len() {
+            match self.load(node, volume) {
+                Ok(found) => recovered.push(found),
+                Err(text) => return self.fail("metadata", text),
+            }
+        }
+        if recovered.iter().any(|found| found.marked_blocks > 0) {
+            self.marks.hit(Mark::CrashMarked);
+        }
+        let plans = recovered.iter().map(|found| found.plan.clone()).enumerate();
+        let todo = plans.flat_map(|(volume, plan)| plan.into_iter().map(move |b| (volume, b)));
+        let todo = todo.collect();
+        let it = &mut self.nodes[node];
+        it.life += 1;
+        it.powered = true;
+        it.process = Process::Recovering { todo, recovered };
+        self.recovery_step(node);
+    }
+
+    /// The next batch of the recovery; after the last one the engine is made.
+    pub(crate) fn recovery_step(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        let Process::Recovering { todo, recovered } = &mut it.process else { return };
+        if let Some(doom) = &mut it.doomed {
+            if doom.effects < 3 {
+                let (death, down) = (doom.death, doom.down);
+                self.marks.hit(Mark::DeathInRecovery);
+                return self.die(node, death, down);
+            }
+            doom.effects -= 3;
+        }
+        match todo.pop_front() {
+            Some((volume, batch)) => match it.disks[volume].start_batch(&batch) {
+                Ok((ticket, latency)) => {
+                    self.in_flight(node, volume, ticket, latency, Asker::Recovery);
+                }
+                Err(text) => self.fail("disk order", format!("recovery of node {node}: {text}")),
+            },
+            None => {
+                let recovered = std::mem::take(recovered);
+                self.make_engine(node, recovered);
+            }
+        }
+    }
+
+    fn make_engine(&mut self, node: usize, recovered: Vec<Recovered>) {
+        let config = EngineConfig {
+            resource: RESOURCE.into(),
+            node: NodeId(node as u8),
+            node_name: ["alpha", "beta"][node].into(),
+            peer_name: ["beta", "alpha"][node].into(),
+            volumes: VOLUMES.to_vec(),
+            options: self.plan.options.clone(),
+        };
+        let seed = self.rng.next_u64();
+        let it = &mut self.nodes[node];
+        let engine = Engine::new(config, seed, self.now + it.clock);
+        it.process = Process::Running(Box::new(engine));
+        it.timer_at = None;
+        it.role = Role::Secondary;
+        it.promote_after = self.now;
+        // With one Primary only, its node may go on alone as soon as its operator likes.
+        let patience = match self.plan.class {
+            Class::Solo => Span::millis(self.rng.between(1000, 4000)),
+            _ => WAIT_FOR_PEER,
+        };
+        self.nodes[node].alone_after = self.now + patience;
+        for (volume, found) in recovered.into_iter().enumerate() {
+            let it = &mut self.nodes[node];
+            it.extents[volume] = (found.metadata.al.capacity(), Default::default());
+            let granule = it.disks[volume].granule();
+            let attach =
+                Command::Attach { volume: VOLUMES[volume], recovered: Box::new(found), granule };
+            self.order(node, Order::Attach, attach);
+        }
+        if self.nodes[node].disconnected_until.is_none() {
+            self.order(node, Order::Connect, Command::Connect);
+        }
+    }
+
+    /// Gives an order to a node's engine.
+    pub(crate) fn order(&mut self, node: usize, order: Order, command: Command) {
+        if self.nodes[node].engine().is_none() {
+            return;
+        }
+        let id = CommandId(self.next_command);
+        self.next_command += 1;
+        self.nodes[node].orders.insert(id, (order, self.now));
+        self.input(node, Input::Command { id, command });
+    }
+
+    /// A node dies now.
+    pub(crate) fn die(&mut self, node: usize, death: Death, down: Span) {
+        self.trace.line(self.now, "world", || format!("node {node} dies: {death:?}, for {down}"));
+        if self.in_resync(node) {
+            self.marks.hit(Mark::DeathInResync);
+        }
+        let linked = !self.net.open().is_empty();
+        if linked && self.connection(node) == Some(types::ConnectionState::Connecting) {
+            self.marks.hit(Mark::DeathInHandshake);
+        }
+        if matches!(self.nodes[1 - node].process, Process::Down) && !self.nodes[1 - node].stopped {
+            self.marks.hit(Mark::BothUnclean);
+        }
+        self.marks.hit(if death == Death::Kill { Mark::Killed } else { Mark::PowerCut });
+        for volume in 0..VOLUMES.len() {
+            let disk = &mut self.nodes[node].disks[volume];
+            let touched = match death {
+                Death::Kill => disk.process_died(),
+                Death::Power => {
+                    let (lost, touched) = disk.power_lost();
+                    if lost > 0 {
+                        self.marks.hit(Mark::SectorsLost);
+                    }
+                    touched
+                }
+            };
+            self.coverage_touch(volume, touched);
+        }
+        self.cut_off(node, death);
+        self.nodes[node].powered = death == Death::Kill;
+        self.nodes[node].stopped = false;
+        self.nodes[node].behind = true;
+        self.gone(node, down);
+        if self.class() == Class::BothPower && death == Death::Power {
+            self.power_era = Some(self.stamp());
+        }
+    }
+
+    /// A node's process is no more; it will be started again after so long.
+    pub(crate) fn gone(&mut self, node: usize, down: Span) {
+        let it = &mut self.nodes[node];
+        it.process = Process::Down;
+        it.life += 1;
+        it.doomed = None;
+        it.disk_ops.clear();
+        it.orders.clear();
+        it.waiting.clear();
+        it.paused_until = self.now;
+        it.role = Role::Secondary;
+        self.clients_vanish(node);
+        for volume in 0..VOLUMES.len() {
+            match self.load(node, volume) {
+                Ok(found) => self.nodes[node].offline[volume] = Some(found.metadata.bitmap),
+                Err(text) => return self.fail("metadata", text),
+            }
+        }
+        self.schedule(self.now + down, Event::Start(node));
+    }
+}

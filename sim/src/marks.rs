@@ -1,0 +1,104 @@
+//! Coverage marks: what a run of many seeds must have reached to be worth anything.
+
+macro_rules! marks {
+    ($($(#[$meta:meta])* $name:ident = $words:literal,)+) => {
+        /// Something that a world can go through.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mark { $($(#[$meta])* #[doc = $words] $name,)+ }
+
+        impl Mark {
+            /// Every mark.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// What it says.
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$name => $words,)+ }
+            }
+        }
+    };
+}
+
+marks! {
+    Resumed = "session resumed",
+    Resent = "writes sent again on resume",
+    AnswersRepeated = "answers repeated on resume",
+    ResumedInResync = "session resumed while a resync ran",
+    Conflict = "concurrent writes on both nodes",
+    Superseded = "a write answered as superseded",
+    HeldRead = "a read's answer held until the peer settled",
+    RemoteRead = "a read served by the peer",
+    ResyncDone = "a resync by bitmap ended",
+    ResyncInterrupted = "a resync interrupted",
+    WriteInResync = "a client's write while a resync ran",
+    FullSync = "a full sync ended",
+    Solo = "a new generation for a solo write",
+    ColdExtent = "more extents written than the log holds",
+    SplitBrain = "split brain found",
+    NoDivergence = "partition without a solo write, and no split brain",
+    Killed = "a process killed",
+    PowerCut = "the power of a node cut",
+    SectorsLost = "unflushed sectors lost",
+    DeathBetweenEffects = "death between two effects of one step",
+    DeathInHandshake = "death during a handshake",
+    DeathInRecovery = "death while metadata was recovered",
+    DeathInResync = "death during a resync",
+    CrashMarked = "blocks marked from the log after a crash",
+    Reset = "a link reset",
+    HalfOpen = "a link silent in one direction",
+    Silent = "a link silent in both directions",
+    Stalled = "a link stalled and went on",
+    Partition = "both nodes without any link for long",
+    BothDialled = "both nodes dialled at once",
+    Refused = "a connection refused by a machine without its daemon",
+    Paused = "a process paused",
+    Stopped = "a node stopped in order and started again",
+    Failover = "the Secondary promoted after the Primary's death",
+    RolesSwapped = "the Primary demoted and the other promoted",
+    DemoteRefused = "demotion refused while clients were there",
+    SecondPrimaryRefused = "a second Primary refused",
+    PromotedInResync = "a target of a resync became Primary",
+    Disconnected = "disconnected by order",
+    PartialBlock = "a write of less than a block",
+    CrossExtent = "a write across two extents",
+    Fua = "a write with FUA",
+    Flush = "a flush answered",
+    Unmap = "a trim",
+    BothUnclean = "both nodes crashed before either was back",
+    TornUnit = "disks of unequal granule",
+}
+
+/// How often each mark was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    counts: Vec<u64>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { counts: vec![0; Mark::ALL.len()] }
+    }
+}
+
+impl Marks {
+    /// It was reached once more.
+    pub fn hit(&mut self, mark: Mark) {
+        self.counts[mark as usize] += 1;
+    }
+
+    /// How often it was reached.
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.counts[mark as usize]
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+    }
+
+    /// The marks that were not reached.
+    pub fn missing(&self) -> impl Iterator<Item = Mark> + '_ {
+        Mark::ALL.iter().copied().filter(|&mark| self.count(mark) == 0)
+    }
+}

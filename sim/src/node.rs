@@ -1,0 +1,167 @@
+//! A node: a machine with disks, and what runs on it.
+
+use crate::disk::{Disk, Ticket};
+use crate::plan::Plan;
+use metadata::{Batch, OutOfSync, Recovered};
+use replicator::{CommandId, DiskOpId, Engine, Input, MetaOpId};
+use std::collections::{BTreeMap, VecDeque};
+use types::{NodeId, Role, Time, VolumeId};
+
+/// The volumes of every world.
+pub const VOLUMES: [VolumeId; 2] = [VolumeId(0), VolumeId(1)];
+/// The resource of every world.
+pub const RESOURCE: &str = "sim";
+
+/// What runs on a machine.
+#[derive(Debug)]
+pub enum Process {
+    /// Nothing: dead, or stopped in order.
+    Down,
+    /// The daemon makes the plans of recovered metadata durable.
+    Recovering {
+        /// What is still to be written, in order.
+        todo: VecDeque<(usize, Batch)>,
+        /// What it is for.
+        recovered: Vec<Recovered>,
+    },
+    /// The engine runs.
+    Running(Box<Engine>),
+}
+
+/// Whose answer an operation of a disk is.
+#[derive(Clone, Copy, Debug)]
+pub enum Asker {
+    /// The engine's, about data.
+    Data(DiskOpId),
+    /// The engine's, about metadata.
+    Meta(MetaOpId),
+    /// The start procedure's.
+    Recovery,
+}
+
+/// What an order was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Attach a volume.
+    Attach,
+    /// Seek the peer.
+    Connect,
+    /// Leave the peer.
+    Disconnect,
+    /// Become Primary (by force).
+    Promote(bool),
+    /// Become Secondary.
+    Demote,
+    /// End in order.
+    Stop,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// Which.
+    pub id: NodeId,
+    /// Counts starts of its process, and deaths.
+    pub life: u32,
+    /// What runs.
+    pub process: Process,
+    /// Whether the machine has power, so that it can say that nobody listens.
+    pub powered: bool,
+    /// Until then the process stands still.
+    pub paused_until: Time,
+    /// Inputs that came while it stood still.
+    pub waiting: Vec<Input>,
+    /// One for each volume.
+    pub disks: Vec<Disk>,
+    /// Operations of the disks in flight.
+    pub disk_ops: BTreeMap<(usize, Ticket), Asker>,
+    /// The marks as a recovery would find them, while no engine has the disk.
+    pub offline: Vec<Option<OutOfSync>>,
+    /// How many extents can be hot on each volume, and which were written in this life.
+    pub extents: Vec<(u32, std::collections::BTreeSet<u64>)>,
+    /// Whether the daemon is to make it Primary, once it can.
+    pub wants_primary: bool,
+    /// From then on it becomes Primary without having met the peer.
+    pub alone_after: Time,
+    /// The next try to become Primary.
+    pub promote_after: Time,
+    /// The role, as the engine has answered.
+    pub role: Role,
+    /// Whether it is to stay disconnected until then.
+    pub disconnected_until: Option<Time>,
+    /// Orders not yet answered.
+    pub orders: BTreeMap<CommandId, (Order, Time)>,
+    /// The next timer event, if one is queued.
+    pub timer_at: Option<Time>,
+    /// It dies after so many more effects.
+    pub doomed: Option<Doom>,
+    /// How far its clock is ahead of the world's.
+    pub clock: types::Span,
+    /// The number of its last connection.
+    pub last_epoch: u64,
+    /// Whether its last process ended in order.
+    pub stopped: bool,
+    /// It has died and is not yet in sync again: the other has all that it has.
+    pub behind: bool,
+}
+
+/// A death that is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Doom {
+    /// After so many more effects.
+    pub effects: u64,
+    /// How.
+    pub death: crate::plan::Death,
+    /// For how long.
+    pub down: types::Span,
+}
+
+impl Node {
+    /// A machine without a process.
+    pub fn new(id: NodeId, plan: &Plan, rng: &mut types::Prng) -> Self {
+        let at = usize::from(id.0);
+        let disk = |bytes| Disk::new(bytes, plan.granules[at], plan.slowness[at], rng.fork());
+        Self {
+            id,
+            life: 0,
+            process: Process::Down,
+            powered: true,
+            paused_until: Time(0),
+            waiting: Vec::new(),
+            disks: plan.device_bytes.into_iter().map(disk).collect(),
+            disk_ops: BTreeMap::new(),
+            offline: VOLUMES.map(|_| None).into(),
+            extents: VOLUMES.map(|_| (0, std::collections::BTreeSet::new())).into(),
+            wants_primary: false,
+            alone_after: Time(u64::MAX),
+            promote_after: Time(0),
+            role: Role::Secondary,
+            disconnected_until: None,
+            orders: BTreeMap::new(),
+            timer_at: None,
+            doomed: None,
+            clock: types::Span::secs(rng.between(1_700_000_000, 1_700_100_000)),
+            last_epoch: 0,
+            stopped: false,
+            behind: false,
+        }
+    }
+
+    /// Its index.
+    pub const fn at(&self) -> usize {
+        self.id.0 as usize
+    }
+
+    /// The engine, if one runs.
+    pub const fn engine(&self) -> Option<&Engine> {
+        match &self.process {
+            Process::Running(engine) => Some(engine),
+            Process::Down | Process::Recovering { .. } => None,
+        }
+    }
+
+    /// Whether its process stands still.
+    pub fn is_paused(&self, now: Time) -> bool {
+        now < self.paused_until
+    }
+}

@@ -1,0 +1,417 @@
+//! Trouble and its end: the faults of the plan, orders and their answers, the daemon's own wishes,
+//! and whether all has come to rest.
+
+use crate::marks::Mark;
+use crate::node::{Doom, Order, Process};
+use crate::plan::{Class, Death, Fault};
+use crate::world::{Event, POLL, Phase, World};
+use replicator::{Command, Refusal, RefusalKind, Status};
+use types::{ConnectionState, DiskState, NodeId, ReplicationState, Role, Span};
+
+/// After the end of trouble all must come to rest within so long. A daemon may wait a minute for
+/// its peer before it becomes Primary.
+const REST: Span = Span::secs(120);
+/// A fault that may not happen yet is tried again after so long.
+const AGAIN: Span = Span::millis(40);
+/// No order takes longer, whatever happens meanwhile: an orderly end drains for so long.
+pub(crate) const ORDER_MAX: Span = Span::secs(31);
+
+impl World {
+    pub(crate) fn status(&self, node: usize) -> Option<Status> {
+        self.nodes[node].engine().map(replicator::Engine::status)
+    }
+
+    /// Whether both nodes are connected and in sync.
+    pub(crate) fn is_calm(&self) -> bool {
+        (0..2).all(|node| {
+            !self.nodes[node].is_paused(self.now)
+                && self.status(node).is_some_and(|s| s.established && all_up_to_date(&s))
+        }) && !self.net.is_partitioned(self.now)
+    }
+
+    /// Whether a node may die: whether the other has all that it has, and will stay.
+    fn may_die(&self, node: usize) -> bool {
+        let other = 1 - node;
+        let Some(status) = self.status(other) else { return false };
+        let good = all_up_to_date(&status) && self.nodes[other].doomed.is_none();
+        let in_step = |mine: Status| mine.established && status.established;
+        let alive = !matches!(self.nodes[node].process, Process::Down);
+        good && alive && (self.nodes[node].behind || self.status(node).is_some_and(in_step))
+    }
+
+    pub(crate) fn fault(&mut self, index: usize) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        let fault = self.plan.faults[index].1;
+        if !self.fits(fault) {
+            return self.schedule(self.now + AGAIN, Event::Fault(index));
+        }
+        self.trace.line(self.now, "world", || format!("fault {fault:?}"));
+        self.inflict(fault);
+    }
+
+    /// Whether a fault may happen now, so that what the class promises can be kept.
+    fn fits(&self, fault: Fault) -> bool {
+        let class = self.class();
+        let one_at_a_time = matches!(class, Class::OneDies | Class::FullSync | Class::Orders);
+        match fault {
+            Fault::Reset => true,
+            // The long ones are what these classes are about.
+            Fault::Partition(_) | Fault::Pause(..) if class == Class::Solo => true,
+            Fault::Partition(_) if class == Class::SplitBrain => true,
+            Fault::Silence(_) | Fault::Stall(_) | Fault::Partition(_) | Fault::Pause(..) => {
+                self.linked()
+            }
+            Fault::Die(node, ..) if one_at_a_time => self.may_die(usize::from(node.0)),
+            Fault::Die(..) => true,
+            Fault::DieBoth(..) => true,
+            Fault::Failover => self.heir().is_some(),
+            Fault::Disconnect(..) if class == Class::Solo => true,
+            Fault::Restart(..) | Fault::SwapRoles | Fault::PromoteBoth | Fault::Disconnect(..) => {
+                self.is_calm()
+            }
+            Fault::DemoteBusy(node) => {
+                let at = usize::from(node.0);
+                let busy = self.clients.iter().any(|client| client.node == at && client.open);
+                !self.plan.two_primaries && !self.nodes[at].wants_primary || busy
+            }
+        }
+    }
+
+    /// Whether both engines have a connection that works.
+    fn linked(&self) -> bool {
+        (0..2).all(|node| {
+            !self.nodes[node].is_paused(self.now)
+                && self.connection(node) == Some(ConnectionState::Connected)
+        }) && !self.net.is_partitioned(self.now)
+    }
+
+    fn inflict(&mut self, fault: Fault) {
+        match fault {
+            Fault::Reset => {
+                self.marks.hit(Mark::Reset);
+                self.reset_all();
+            }
+            Fault::Silence(directions) => {
+                let both = directions == [true, true];
+                self.marks.hit(if both { Mark::Silent } else { Mark::HalfOpen });
+                self.silence(directions);
+            }
+            Fault::Stall(span) => {
+                self.marks.hit(Mark::Stalled);
+                self.stall(span);
+            }
+            Fault::Partition(span) => {
+                self.marks.hit(Mark::Partition);
+                self.parted_at = Some(self.stamp());
+                self.partition(span);
+            }
+            Fault::Pause(node, span) => self.pause(usize::from(node.0), span),
+            Fault::Die(node, death, effects, down) => {
+                self.doom(usize::from(node.0), death, effects, down);
+            }
+            Fault::DieBoth(death, gap) => self.doom_both(death, gap),
+            Fault::Failover => self.failover(),
+            Fault::Restart(node, down) => self.stop(usize::from(node.0), down),
+            Fault::SwapRoles => self.swap_roles(),
+            Fault::DemoteBusy(node) => {
+                let node = usize::from(node.0);
+                if self.nodes[node].role == Role::Primary {
+                    self.order(node, Order::Demote, Command::Demote);
+                }
+            }
+            Fault::PromoteBoth => {
+                let primary = usize::from(self.nodes[1].role == Role::Primary);
+                self.order(1 - primary, Order::Promote(false), Command::Promote { force: false });
+            }
+            Fault::Disconnect(node, span) => {
+                self.marks.hit(Mark::Disconnected);
+                let node = usize::from(node.0);
+                self.nodes[node].disconnected_until = Some(self.now + span);
+                self.order(node, Order::Disconnect, Command::Disconnect);
+            }
+        }
+    }
+
+    fn pause(&mut self, node: usize, span: Span) {
+        if self.nodes[node].engine().is_some() && !self.nodes[node].is_paused(self.now) {
+            self.marks.hit(Mark::Paused);
+            self.nodes[node].paused_until = self.now + span;
+            self.schedule(self.now + span, Event::Resume(node));
+        }
+    }
+
+    pub(crate) fn resume(&mut self, node: usize) {
+        if self.nodes[node].is_paused(self.now) {
+            return;
+        }
+        self.trace.line(self.now, "world", || format!("node {node} goes on"));
+        for input in std::mem::take(&mut self.nodes[node].waiting) {
+            if self.failure.is_none() {
+                self.input(node, input);
+            }
+        }
+        self.set_timer(node);
+    }
+
+    pub(crate) fn doom(&mut self, node: usize, death: Death, effects: u64, down: Span) {
+        let it = &mut self.nodes[node];
+        if matches!(it.process, Process::Down) || self.phase != Phase::Chaos {
+            return;
+        }
+        if effects == 0 {
+            self.die(node, death, down);
+        } else {
+            it.doomed = Some(Doom { effects, death, down });
+        }
+    }
+
+    fn doom_both(&mut self, death: Death, gap: Span) {
+        let first = self.rng.below(2) as usize;
+        let downs: [Span; 2] = std::array::from_fn(|_| Span::millis(self.rng.between(50, 4000)));
+        let effects = self.rng.below(20);
+        // Half of the time the first is still down when the second dies.
+        let overlap = if self.rng.chance(1, 2) { gap } else { Span(0) };
+        self.doom(first, death, effects, downs[0] + overlap);
+        let event = Event::Doom { node: 1 - first, death, down: downs[1] };
+        self.schedule(self.now + gap, event);
+    }
+
+    /// The node that can take over from a dead Primary.
+    fn heir(&self) -> Option<usize> {
+        (0..2).find(|&node| {
+            let other = &self.nodes[1 - node];
+            let dead = matches!(other.process, Process::Down) && other.wants_primary;
+            dead && !self.plan.two_primaries
+                && self.status(node).is_some_and(|status| all_up_to_date(&status))
+        })
+    }
+
+    fn failover(&mut self) {
+        let Some(heir) = self.heir() else { return };
+        self.marks.hit(Mark::Failover);
+        self.nodes[1 - heir].wants_primary = false;
+        self.nodes[heir].wants_primary = true;
+        self.nodes[heir].alone_after = self.now;
+    }
+
+    fn stop(&mut self, node: usize, down: Span) {
+        if self.rng.chance(1, 2) {
+            self.clients_leave(node);
+        }
+        // Where the answer finds how long it is to stay down.
+        self.nodes[node].doomed = None;
+        self.nodes[node].promote_after = self.now + down;
+        self.order(node, Order::Stop, Command::Stop);
+    }
+
+    fn swap_roles(&mut self) {
+        let Some(node) = (0..2).find(|&node| self.nodes[node].role == Role::Primary) else {
+            return;
+        };
+        self.nodes[node].wants_primary = false;
+        self.clients_leave(node);
+        self.order(node, Order::Demote, Command::Demote);
+    }
+
+    pub(crate) fn order_done(&mut self, node: usize, order: Order, result: Result<(), Refusal>) {
+        match (order, result) {
+            (Order::Promote(force), Ok(())) => {
+                if force {
+                    self.defined = true;
+                }
+                self.nodes[node].role = Role::Primary;
+                let life = self.nodes[node].life;
+                self.schedule(self.now, Event::Open { node, life });
+            }
+            (Order::Promote(_), Err(refusal)) => {
+                if self.nodes[1 - node].role == Role::Primary && !self.plan.two_primaries {
+                    self.marks.hit(Mark::SecondPrimaryRefused);
+                }
+                if refusal.text.is_empty() {
+                    self.fail("answers", format!("node {node} refused an order without a reason"));
+                }
+                self.nodes[node].promote_after = self.now + Span::millis(200);
+            }
+            (Order::Demote, Ok(())) => self.demoted(node),
+            (Order::Demote, Err(refusal)) => {
+                if refusal.kind == RefusalKind::State {
+                    self.marks.hit(Mark::DemoteRefused);
+                }
+            }
+            (Order::Stop, result) => {
+                if let Err(refusal) = result {
+                    let text = format!("node {node} did not stop in order: {}", refusal.text);
+                    return self.fail("answers", text);
+                }
+                self.marks.hit(Mark::Stopped);
+                self.hang_up(node);
+                let until = self.nodes[node].promote_after;
+                self.nodes[node].stopped = true;
+                self.check_stopped(node);
+                self.gone(node, until.since(self.now));
+            }
+            (Order::Attach | Order::Connect | Order::Disconnect, Err(refusal)) => {
+                let text = format!("node {node} refused {order:?}: {}", refusal.text);
+                self.fail("answers", text);
+            }
+            (Order::Attach | Order::Connect | Order::Disconnect, Ok(())) => {}
+        }
+    }
+
+    fn demoted(&mut self, node: usize) {
+        if self.clients.iter().any(|client| client.node == node && client.open) {
+            let text = format!("node {node} was demoted while clients had it open");
+            return self.fail("answers", text);
+        }
+        self.nodes[node].role = Role::Secondary;
+        if !self.nodes[node].wants_primary && !self.plan.two_primaries {
+            self.marks.hit(Mark::RolesSwapped);
+            self.nodes[1 - node].wants_primary = true;
+        }
+    }
+
+    /// The daemon looks after its intended role, the operator after the link.
+    pub(crate) fn poll(&mut self, node: usize) {
+        self.schedule(self.now + POLL, Event::Poll(node));
+        if self.nodes[node].is_paused(self.now) || self.nodes[node].engine().is_none() {
+            return;
+        }
+        if self.nodes[node].behind && self.is_calm() {
+            self.nodes[node].behind = false;
+        }
+        let it = &self.nodes[node];
+        let late = it.orders.values().find(|(_, since)| self.now.since(*since) > ORDER_MAX);
+        if let Some((order, _)) = late {
+            let text = format!("node {node} does not answer {order:?}");
+            return self.fail("liveness", text);
+        }
+        if it.orders.values().any(|(order, _)| *order != Order::Attach) {
+            return;
+        }
+        if it.disconnected_until.is_some_and(|until| until <= self.now) {
+            self.nodes[node].disconnected_until = None;
+            return self.order(node, Order::Connect, Command::Connect);
+        }
+        if it.wants_primary && it.role != Role::Primary && it.promote_after <= self.now {
+            self.want_primary(node);
+        }
+    }
+
+    fn want_primary(&mut self, node: usize) {
+        let Some(status) = self.status(node) else { return };
+        if !self.defined {
+            // Fresh disks: the operator forces one of them, once they have met.
+            let first = self.plan.first_primary == NodeId(node as u8);
+            if first && status.connection == ConnectionState::Connected {
+                self.order(node, Order::Promote(true), Command::Promote { force: true });
+            }
+        } else if status.established || self.now >= self.nodes[node].alone_after {
+            self.order(node, Order::Promote(false), Command::Promote { force: false });
+        }
+    }
+
+    /// The end of load and trouble.
+    pub(crate) fn heal(&mut self) {
+        self.trace.line(self.now, "world", || "all is well from now on".into());
+        self.phase = Phase::Healing { deadline: self.now + REST };
+        self.heal_net();
+        for node in 0..2 {
+            self.nodes[node].doomed = None;
+            if let Some(until) = &mut self.nodes[node].disconnected_until {
+                *until = self.now;
+            }
+        }
+        self.schedule(self.now + POLL, Event::Watch);
+    }
+
+    /// Has everything come to rest?
+    pub(crate) fn watch(&mut self) {
+        let phase = self.phase.clone();
+        let (Phase::Healing { deadline } | Phase::LastFlush { deadline, .. }) = phase else {
+            return;
+        };
+        if self.now > deadline {
+            let text = self.unrest().unwrap_or_else(|| "the last flush is not answered".into());
+            return self.fail("liveness", format!("{REST} after the end of trouble: {text}"));
+        }
+        match phase {
+            Phase::Healing { .. } if self.unrest().is_none() => {
+                let first = self.last_flushes();
+                self.phase = Phase::LastFlush { deadline, first };
+            }
+            Phase::LastFlush { first, .. }
+                if self.requests[first..].iter().all(|request| request.over)
+                    && self.unrest().is_none() =>
+            {
+                self.phase = Phase::Done;
+                return self.check_end(first);
+            }
+            _ => {}
+        }
+        self.schedule(self.now + POLL, Event::Watch);
+    }
+
+    /// What has not come to rest yet.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        if let Some(at) = self.requests.iter().position(|request| !request.over) {
+            let request = &self.requests[at];
+            return Some(format!(
+                "request {at} of node {} ({:?} {}) is not answered",
+                request.node, request.asked, request.range
+            ));
+        }
+        let parted = self.is_parted_for_good();
+        for node in 0..2 {
+            let it = &self.nodes[node];
+            let Some(status) = self.status(node) else {
+                return Some(format!("node {node} does not run"));
+            };
+            if let Some((order, _)) = it.orders.values().next() {
+                return Some(format!("node {node} does not answer {order:?}"));
+            }
+            let writes: usize = it.disks.iter().map(crate::disk::Disk::writes_in_flight).sum();
+            if writes > 0 || it.is_paused(self.now) {
+                return Some(format!("node {node} still writes"));
+            }
+            if let Some(text) = unrest_of(node, &status).filter(|_| !parted) {
+                return Some(text);
+            }
+        }
+        // A node that has waited long enough for its peer is Primary in the end.
+        let wants = |node: &crate::node::Node| node.wants_primary && node.role != Role::Primary;
+        let waiting = self.nodes.iter().find(|node| wants(node))?;
+        (!parted).then(|| format!("node {} has not become Primary", waiting.id))
+    }
+
+    /// Split brain: both nodes have found it, and stand alone.
+    pub(crate) fn is_parted_for_good(&self) -> bool {
+        self.class() == Class::SplitBrain
+            && (0..2).all(|node| self.connection(node) == Some(ConnectionState::StandAlone))
+    }
+}
+
+pub(crate) fn all_up_to_date(status: &Status) -> bool {
+    status.volumes.iter().all(|volume| volume.disk == DiskState::UpToDate)
+}
+
+fn unrest_of(node: usize, status: &Status) -> Option<String> {
+    if status.connection != ConnectionState::Connected || !status.established {
+        return Some(format!("node {node} is {}, not established", status.connection));
+    }
+    status.volumes.iter().find_map(|volume| {
+        let wrong = if volume.disk != DiskState::UpToDate {
+            format!("is {}", volume.disk)
+        } else if volume.peer_disk != DiskState::UpToDate {
+            format!("thinks its peer {}", volume.peer_disk)
+        } else if volume.replication != ReplicationState::Established {
+            format!("is {}", volume.replication)
+        } else if volume.out_of_sync_blocks > 0 {
+            format!("has {} blocks marked", volume.out_of_sync_blocks)
+        } else {
+            return None;
+        };
+        Some(format!("node {node} volume {} {wrong}", volume.id))
+    })
+}

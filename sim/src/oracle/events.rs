@@ -1,0 +1,47 @@
+//! Oracle: what engines report must be explained by what the world did to them.
+
+use crate::node::VOLUMES;
+use crate::plan::Class;
+use crate::world::World;
+use replicator::Event as EngineEvent;
+use types::{DiskState, ReplicationState};
+
+impl World {
+    pub(crate) fn check_event(&mut self, node: usize, event: &EngineEvent) {
+        let class = self.class();
+        let wrong = match event {
+            EngineEvent::SplitBrain { .. } => class != Class::SplitBrain,
+            EngineEvent::Generation { .. } => class == Class::Resets,
+            EngineEvent::Replication {
+                new: ReplicationState::SyncSource | ReplicationState::SyncTarget,
+                ..
+            } => class == Class::Resets,
+            EngineEvent::Disk { new: DiskState::Failed, .. } | EngineEvent::DiskFailed { .. } => {
+                true
+            }
+            _ => false,
+        };
+        if wrong {
+            let class = class.as_str();
+            self.fail("events", format!("in a world of class {class}, node {node}: {event}"));
+        }
+    }
+
+    /// A node that has stopped in order must not look as if it had crashed.
+    pub(crate) fn check_stopped(&mut self, node: usize) {
+        for volume in 0..VOLUMES.len() {
+            match self.load(node, volume) {
+                Err(text) => self.fail("metadata", text),
+                Ok(found) if found.crashed || found.marked_blocks > 0 => {
+                    let text = format!(
+                        "node {node} volume {volume} has stopped in order, and a start marks {} \
+                         blocks as after a crash",
+                        found.marked_blocks
+                    );
+                    self.fail("metadata", text);
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}

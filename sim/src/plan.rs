@@ -1,0 +1,347 @@
+//! The fault atlas: which worlds there are, and what each may have to endure.
+//!
+//! A class says which faults happen, and thereby what may be demanded of the engines: the oracles
+//! ask the class (see `oracle`). Everything random about a world that is not decided while it runs
+//! is decided here, from the seed.
+
+use replicator::Options;
+use types::{EXTENT_BYTES, NodeId, Prng, Span};
+
+/// What kind of trouble a world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Connections break, stall or fall silent, processes are paused; never for so long that a
+    /// node may go on alone. All resumes, and nobody notices.
+    Resets,
+    /// One node at a time is killed or loses power; the other stays up until both are in sync.
+    OneDies,
+    /// Both nodes lose power, at once or one after the other: flushed writes survive.
+    BothPower,
+    /// Both daemons are killed, the machines stay up: all answered writes survive.
+    BothKilled,
+    /// The only Primary is without its peer for long and goes on alone.
+    Solo,
+    /// Both are Primary and without each other for long: split brain, found by both.
+    SplitBrain,
+    /// An operator changes roles, disconnects, stops and starts nodes in order.
+    Orders,
+    /// Fresh disks: one is forced Primary, all is copied, with interruptions.
+    FullSync,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 8] = [
+        Self::Resets,
+        Self::OneDies,
+        Self::BothPower,
+        Self::BothKilled,
+        Self::Solo,
+        Self::SplitBrain,
+        Self::Orders,
+        Self::FullSync,
+    ];
+
+    /// Its name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resets => "resets",
+            Self::OneDies => "one-dies",
+            Self::BothPower => "both-power",
+            Self::BothKilled => "both-killed",
+            Self::Solo => "solo",
+            Self::SplitBrain => "split-brain",
+            Self::Orders => "orders",
+            Self::FullSync => "full-sync",
+        }
+    }
+
+    /// Whether a read or write may fail for want of data while a node is Primary.
+    pub const fn errors_allowed(self) -> bool {
+        !matches!(self, Self::Resets | Self::OneDies | Self::Solo)
+    }
+}
+
+/// How a node dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// SIGKILL: the system's cache survives.
+    Kill,
+    /// No power: what was not flushed may be lost.
+    Power,
+}
+
+/// Something that happens to a world.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// All connections are reset; each side hears of it, maybe later.
+    Reset,
+    /// All connections fall silent in these directions (sent by node 0, by node 1); new ones work.
+    Silence([bool; 2]),
+    /// Everything sent is late by so much.
+    Stall(Span),
+    /// No link at all for so long.
+    Partition(Span),
+    /// A process stands still for so long.
+    Pause(NodeId, Span),
+    /// A node dies as soon as it may, after that many more effects; and comes back after so long.
+    Die(NodeId, Death, u64, Span),
+    /// The Secondary takes over if the Primary is dead.
+    Failover,
+    /// Stop in order; start again after so long.
+    Restart(NodeId, Span),
+    /// The Primary gives its role to the other.
+    SwapRoles,
+    /// Ask for a demotion while clients are there.
+    DemoteBusy(NodeId),
+    /// Ask for a second Primary where that is not allowed.
+    PromoteBoth,
+    /// Disconnect by order; connect again after so long.
+    Disconnect(NodeId, Span),
+    /// One process of a dead pair stays dead until the other may be waiting for it.
+    DieBoth(Death, Span),
+}
+
+/// All that is decided beforehand.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The class.
+    pub class: Class,
+    /// Both nodes are Primary.
+    pub two_primaries: bool,
+    /// The first Primary (one of two, or the only one).
+    pub first_primary: NodeId,
+    /// Sizes of the disks of the two volumes.
+    pub device_bytes: [u64; 2],
+    /// The granule of each node's disks.
+    pub granules: [u64; 2],
+    /// How slow each node's disks are.
+    pub slowness: [u64; 2],
+    /// How many extents may be hot.
+    pub al_extents: u32,
+    /// Options of the engines.
+    pub options: Options,
+    /// First bytes of the places that clients fight for, for each volume: runs of eight blocks.
+    pub places: [Vec<u64>; 2],
+    /// Request loops for each node and volume.
+    pub loops: u64,
+    /// Requests of all clients together.
+    pub requests: u64,
+    /// The longest delay of a message, in microseconds.
+    pub delay_micros: u64,
+    /// When trouble and load end.
+    pub chaos: Span,
+    /// What happens, and when.
+    pub faults: Vec<(Span, Fault)>,
+    /// Whether disks begin equal, with a common generation.
+    pub begins_in_sync: bool,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Plan {
+    /// The plan of a seed, of that class or one that the seed chooses.
+    pub fn new(seed: u64, class: Option<Class>) -> Self {
+        let mut rng = Prng::new(seed ^ 0x706c_616e);
+        let drawn = *rng.pick(&[
+            Class::Resets,
+            Class::Resets,
+            Class::Resets,
+            Class::OneDies,
+            Class::OneDies,
+            Class::OneDies,
+            Class::OneDies,
+            Class::BothPower,
+            Class::BothPower,
+            Class::BothKilled,
+            Class::BothKilled,
+            Class::Solo,
+            Class::Solo,
+            Class::SplitBrain,
+            Class::Orders,
+            Class::Orders,
+            Class::FullSync,
+        ]);
+        let class = class.unwrap_or(drawn);
+        let two_primaries = match class {
+            Class::SplitBrain => true,
+            Class::Solo => false,
+            Class::Orders | Class::FullSync => rng.chance(1, 2),
+            Class::Resets | Class::OneDies | Class::BothPower | Class::BothKilled => {
+                rng.chance(3, 4)
+            }
+        };
+        let many_extents = class != Class::FullSync && rng.chance(1, 12);
+        let device_bytes = std::array::from_fn(|_| match class {
+            Class::FullSync => rng.between(1, 6) * MIB + 256 * 1024,
+            _ if many_extents => 400 * MIB,
+            _ => rng.between(20, 120) * MIB,
+        });
+        let extents = if many_extents { rng.between(69, 76) } else { rng.between(1, 5) };
+        let places = device_bytes.map(|device| places(&mut rng, device, extents));
+        let granules = if rng.chance(1, 3) { [512, 4096] } else { [512, 512] };
+        let chaos = Span::millis(rng.between(1500, 12_000));
+        let mut plan = Self {
+            class,
+            two_primaries,
+            first_primary: NodeId(rng.below(2) as u8),
+            device_bytes,
+            granules: if rng.chance(1, 2) { granules } else { [granules[1], granules[0]] },
+            slowness: [rng.between(1, 4), rng.between(1, 4)],
+            al_extents: rng.between(2, 6) as u32,
+            options: options(&mut rng, two_primaries),
+            places,
+            loops: rng.between(1, 4),
+            requests: rng.between(100, 300) * if many_extents { 2 } else { 1 },
+            delay_micros: *rng.pick(&[100, 300, 1000, 5000, 20_000]),
+            chaos,
+            faults: Vec::new(),
+            begins_in_sync: class != Class::FullSync,
+        };
+        if class == Class::SplitBrain {
+            // The partition lasts until load ends: nobody writes after it is healed.
+            let long = Span(plan.options.timeout.0 * 2 + 2_000_000_000);
+            plan.chaos = plan.chaos + long;
+        }
+        plan.faults = faults(&mut rng, &plan);
+        plan.faults.sort_by_key(|(at, _)| at.0);
+        plan
+    }
+
+    /// The longest outage that no engine may take for the loss of its peer.
+    pub fn short(&self) -> Span {
+        Span(self.options.timeout.0 / 4)
+    }
+}
+
+fn options(rng: &mut Prng, two_primaries: bool) -> Options {
+    let request = 4096 << rng.below(6);
+    Options {
+        allow_two_primaries: two_primaries,
+        timeout: Span::millis(rng.between(3000, 6000)),
+        ko_count: if rng.chance(1, 4) { 0 } else { 7 },
+        ping_int: Span::millis(rng.between(300, 1000)),
+        ping_timeout: Span::millis(rng.between(300, 500)),
+        connect_int: Span::millis(rng.between(500, 2000)),
+        flush_interval: Span::millis(rng.between(50, 1000)),
+        flush_bytes: if rng.chance(1, 3) { rng.between(16, 128) << 12 } else { 64 << 20 },
+        resync_window: request * rng.between(1, 8),
+        resync_request: request,
+        ..Options::default()
+    }
+}
+
+/// Places in different extents, some of them astride the border to the next extent.
+fn places(rng: &mut Prng, device_bytes: u64, extents: u64) -> Vec<u64> {
+    let usable = crate::disk::layout(device_bytes).data_bytes() - 64 * 1024;
+    let all = usable / EXTENT_BYTES;
+    let mut places: Vec<u64> = Vec::new();
+    for i in 0..extents {
+        // Spread evenly, so that no two places are in the same extent unless there are too few.
+        let extent = if all == 0 { 0 } else { i * all / extents };
+        let border = rng.chance(1, 3);
+        let within = if border { EXTENT_BYTES - 4 * 4096 } else { rng.below(1000) * 4096 };
+        let place = (extent * EXTENT_BYTES + within).min(usable / 4096 * 4096);
+        if places.iter().all(|other| other.abs_diff(place) >= 8 * 4096) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
+    let mut faults = Vec::new();
+    // A moment in the middle of the trouble.
+    let at = |rng: &mut Prng| Span(rng.between(plan.chaos.0 / 20, plan.chaos.0 * 9 / 10));
+    let node = |rng: &mut Prng| NodeId(rng.below(2) as u8);
+    let short = plan.short().0;
+    let blips = match plan.class {
+        Class::Resets => rng.between(2, 8),
+        Class::SplitBrain => 0,
+        _ => rng.below(3),
+    };
+    for _ in 0..blips {
+        let span = Span(rng.between(1_000_000, short));
+        let silence = *rng.pick(&[[true, true], [true, false], [false, true]]);
+        let fault = match rng.below(8) {
+            0..=3 => Fault::Reset,
+            4 => Fault::Silence(silence),
+            5 => Fault::Stall(span),
+            6 => Fault::Pause(node(rng), span),
+            _ => Fault::Partition(span),
+        };
+        let when = at(rng);
+        faults.push((when, fault));
+        if rng.chance(1, 4) {
+            // Flapping.
+            let again = Span(rng.between(100_000, 300_000_000));
+            faults.push((Span(when.0 + again.0), Fault::Reset));
+        }
+    }
+    let own = match plan.class {
+        Class::Resets => Vec::new(),
+        Class::OneDies | Class::FullSync => {
+            (0..rng.between(1, 4)).flat_map(|_| one_death(rng, plan)).collect()
+        }
+        Class::BothPower => vec![Fault::DieBoth(Death::Power, Span::millis(rng.below(2000)))],
+        Class::BothKilled => vec![Fault::DieBoth(Death::Kill, Span::millis(rng.below(2000)))],
+        Class::Solo => solo(rng, plan),
+        Class::SplitBrain => vec![Fault::Partition(Span::secs(60))],
+        Class::Orders => (0..rng.between(1, 4)).map(|_| order(rng, plan)).collect(),
+    };
+    for fault in own {
+        let when = match plan.class {
+            // The same moment for what belongs together is fine; near the start leaves time.
+            Class::SplitBrain => Span(plan.chaos.0 - plan.options.timeout.0 * 2 - 1_500_000_000),
+            Class::BothPower | Class::BothKilled => Span(at(rng).0 / 2),
+            _ => at(rng),
+        };
+        faults.push((when, fault));
+    }
+    faults
+}
+
+fn down_time(rng: &mut Prng) -> Span {
+    Span::millis(if rng.chance(1, 2) { rng.between(1, 300) } else { rng.between(300, 9000) })
+}
+
+fn one_death(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {
+    let death = if rng.chance(1, 2) { Death::Kill } else { Death::Power };
+    let effects = if rng.chance(3, 4) { rng.below(40) } else { 0 };
+    let die = Fault::Die(NodeId(rng.below(2) as u8), death, effects, down_time(rng));
+    if !plan.two_primaries && rng.chance(1, 2) { vec![die, Fault::Failover] } else { vec![die] }
+}
+
+fn solo(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {
+    let primary = plan.first_primary;
+    let secondary = NodeId(1 - primary.0);
+    let long = Span(plan.options.timeout.0 * 2 + rng.below(4_000_000_000));
+    let mut faults = vec![match rng.below(4) {
+        0 | 1 => Fault::Partition(long),
+        2 => Fault::Pause(secondary, long),
+        _ => Fault::Disconnect(NodeId(rng.below(2) as u8), long),
+    }];
+    let primary_dies = rng.chance(1, 3);
+    if primary_dies {
+        faults.push(Fault::Die(primary, Death::Kill, rng.below(20), down_time(rng)));
+    }
+    if rng.chance(1, 2) {
+        // Lost caches at one node and a dead Primary would be two failures at once.
+        let power = !primary_dies && rng.chance(1, 2);
+        let death = if power { Death::Power } else { Death::Kill };
+        faults.push(Fault::Die(secondary, death, rng.below(20), down_time(rng)));
+    }
+    faults
+}
+
+fn order(rng: &mut Prng, plan: &Plan) -> Fault {
+    let node = NodeId(rng.below(2) as u8);
+    match rng.below(6) {
+        0 | 1 => Fault::Restart(node, down_time(rng)),
+        2 => Fault::DemoteBusy(node),
+        3 if !plan.two_primaries => Fault::SwapRoles,
+        4 if !plan.two_primaries => Fault::PromoteBoth,
+        5 if !plan.two_primaries => Fault::Disconnect(node, down_time(rng)),
+        _ => Fault::Reset,
+    }
+}

@@ -1,1 +1,68 @@
-//! The command line of the replication daemon
+//! `repadm`: the operator's hand.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | `cli` | the words of the command line and their help |
+//! | `target` | which resources and volumes a command is about |
+//! | `context` | configuration, node, and the connection to the daemon |
+//! | `cmd` | the commands, a file each |
+//! | `render` | what is printed, as functions from a picture of the state to text |
+//! | `offline`, `probe` | metadata without a daemon; what is on a disk already |
+//! | `demo` | two nodes on one machine, and a story |
+//! | `outcome` | exit codes and failures |
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cmd;
+pub mod context;
+pub mod demo;
+pub mod offline;
+pub mod outcome;
+pub mod probe;
+pub mod render;
+pub mod target;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use cli::Cli;
+use context::{Context, note};
+use outcome::{Exit, Out, Outcome, Writer};
+use std::ffi::OsString;
+
+/// Run the program with these arguments, the first of them its name. Its answer goes to `stdout`,
+/// everything else to standard error.
+pub fn run(args: Vec<OsString>, stdout: &mut dyn Writer) -> Exit {
+    let known: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut out = Out::new(stdout);
+    let cli = match Cli::try_parse_from(cli::reorder(args, &known)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&mut out, &error),
+    };
+    let mut context = Context::new(cli.global, out);
+    end(cmd::run(&mut context, &cli.command, &known))
+}
+
+fn end(outcome: Outcome) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            note(&failure.text);
+            failure.exit
+        }
+    }
+}
+
+/// Help and version are answers; everything else is a usage error, which has exit code 1 here.
+fn usage(out: &mut Out<'_>, error: &clap::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            end(out.print(&error.render().to_string()))
+        }
+        _ => {
+            note(error.render().to_string().trim_end());
+            Exit::Usage
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `primary` and `secondary`.
+
+use super::{each, whole};
+use crate::context::Context;
+use crate::outcome::Outcome;
+use crate::target::Target;
+use control::Command;
+
+/// Serve the device, and say where.
+pub(super) fn primary(context: &mut Context<'_>, force: bool, targets: &[Target]) -> Outcome {
+    let chosen = context.choose(targets)?;
+    each(context, &chosen, |context, chosen| {
+        let name = whole(chosen, "primary")?;
+        let forced = if force {
+            ", and take the local data as good if no UpToDate copy can be reached"
+        } else {
+            ""
+        };
+        let what = format!("{name}: become Primary{forced}");
+        let command = Command::Primary { resource: name.to_owned(), force };
+        let done = context.order(&what, command)?;
+        // The daemon says itself how to reach the device, if it has something to say.
+        if done.really && done.notes == 0 && !context.global.json {
+            for volume in context.status_of(name)?.into_iter().flat_map(|status| status.volumes) {
+                for uri in volume.nbd_uris {
+                    context.out.line(format!("{name}/{}: {uri}", volume.volume))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Serve it no more.
+pub(super) fn secondary(context: &mut Context<'_>, force: bool, targets: &[Target]) -> Outcome {
+    let chosen = context.choose(targets)?;
+    each(context, &chosen, |context, chosen| {
+        let name = whole(chosen, "secondary")?;
+        let clients = if force { ", dropping its clients" } else { "" };
+        let what = format!("{name}: become Secondary{clients}");
+        let command = Command::Secondary { resource: name.to_owned(), force };
+        context.order(&what, command).map(drop)
+    })
+}

@@ -1,0 +1,107 @@
+//! Ctrl-C in the demo: the story ends, and everything it made is taken away.
+
+use crate::outcome::{Exit, Failure, Outcome};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How soon an interruption is seen.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Whether the person, or the system, wants it to end.
+#[derive(Clone, Debug)]
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on, SIGINT, SIGTERM and SIGHUP do not end the process but are seen here.
+    ///
+    /// # Errors
+    /// If signals cannot be caught.
+    pub(super) fn catch() -> Outcome<Self> {
+        let seen = Arc::new(AtomicBool::new(false));
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::Failed, format!("signals cannot be caught: {error}"))
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let _inside = runtime.enter();
+        let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut term = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
+        drop(_inside);
+        let flag = Arc::clone(&seen);
+        thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = int.recv() => {}
+                    _ = term.recv() => {}
+                    _ = hup.recv() => {}
+                }
+            });
+            flag.store(true, Ordering::SeqCst);
+        });
+        Ok(Self(seen))
+    }
+
+    /// Never interrupted, for tests.
+    #[cfg(test)]
+    pub(super) fn never() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// An error if it is to end.
+    ///
+    /// # Errors
+    /// Exit code 20.
+    pub(super) fn check(&self) -> Outcome {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Failure::new(Exit::Failed, "interrupted: everything is taken away again"));
+        }
+        Ok(())
+    }
+
+    /// Do that in another thread, and wait for it or for an interruption.
+    ///
+    /// # Errors
+    /// That of the work, or of [`Self::check`].
+    pub(super) fn during<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let (done, result) = channel();
+        thread::spawn(move || {
+            // Nobody waits any more after an interruption.
+            let _ = done.send(work());
+        });
+        loop {
+            match result.recv_timeout(LOOK_EVERY) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => self.check()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new(Exit::Failed, "the work ended without a result"));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_ends_with_its_result_or_by_an_interruption() {
+        let interrupt = Interrupt::never();
+        assert_eq!(interrupt.during(|| Ok(7)), Ok(7));
+        let (_held, blocked) = channel::<()>();
+        interrupt.0.store(true, Ordering::SeqCst);
+        let stuck = interrupt.during(move || {
+            let _ = blocked.recv();
+            Ok(())
+        });
+        assert_eq!(stuck.map_err(|failure| failure.exit), Err(Exit::Failed));
+    }
+}

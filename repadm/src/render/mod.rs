@@ -1,0 +1,29 @@
+//! What is printed, as functions from a picture of the state to text. Nothing here asks anybody
+//! anything, so that every state can be shown by a test.
+
+pub mod generations;
+pub mod overview;
+pub mod pairs;
+pub mod progress;
+pub mod status;
+pub mod status_json;
+pub mod time;
+pub mod words;
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+/// Bytes as the KiB that DRBD counts in.
+pub(crate) const fn kib(bytes: u64) -> u64 {
+    bytes / 1024
+}
+
+/// Blocks as KiB.
+pub(crate) const fn blocks_kib(blocks: u64) -> u64 {
+    blocks.saturating_mul(types::BLOCK_BYTES / 1024)
+}
+
+/// DRBD's spelling of a flag.
+pub(crate) const fn yes_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}

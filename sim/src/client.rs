@@ -7,7 +7,7 @@ use types::{BLOCK_BYTES, ByteRange, Prng, SECTOR_BYTES, Span};
 
 /// What a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// To read.
     Read,
     /// To write this number all over; zero by a write of zeros or a trim.
@@ -18,50 +18,48 @@ pub enum Asked {
 
 /// A request and its end.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The node it went to.
-    pub node: usize,
-    /// The life of that node.
-    pub life: u32,
+    pub(crate) node: usize,
     /// The client.
-    pub client: u64,
+    pub(crate) client: u64,
     /// The volume.
-    pub volume: usize,
+    pub(crate) volume: usize,
     /// What.
-    pub asked: Asked,
+    pub(crate) asked: Asked,
     /// Where; empty for a flush.
-    pub range: ByteRange,
+    pub(crate) range: ByteRange,
     /// Whether its end means that it is durable.
-    pub fua: bool,
+    pub(crate) fua: bool,
     /// When, on the clock of the history.
-    pub invoke: u64,
+    pub(crate) invoke: u64,
     /// When it was answered with success.
-    pub ret: Option<u64>,
+    pub(crate) ret: Option<u64>,
     /// Whether any answer came, or will never come because its node died or its client left.
-    pub over: bool,
+    pub(crate) over: bool,
     /// What a read saw, sector by sector.
-    pub seen: Vec<u64>,
+    pub(crate) seen: Vec<u64>,
 }
 
 /// A client of a volume of a node, for one life of that node.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// Its number.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Where.
-    pub node: usize,
+    pub(crate) node: usize,
     /// The life of that node.
-    pub life: u32,
+    pub(crate) life: u32,
     /// The volume that it has open.
-    pub volume: usize,
+    pub(crate) volume: usize,
     /// Whether it still has it open.
-    pub open: bool,
+    pub(crate) open: bool,
     /// What it has asked for and not got.
-    pub waiting_for: Option<usize>,
+    pub(crate) waiting_for: Option<usize>,
 }
 
 /// What a client asks for next. `tag` is a number that nobody wrote yet.
-pub fn draw(
+pub(crate) fn draw(
     rng: &mut Prng,
     plan: &Plan,
     volume: usize,
@@ -104,7 +102,7 @@ fn draw_range(rng: &mut Prng, plan: &Plan, volume: usize) -> ByteRange {
 
 /// How long a client thinks: mostly hardly at all, sometimes long enough to spread the requests
 /// over the whole time of trouble.
-pub fn think(rng: &mut Prng, plan: &Plan) -> Span {
+pub(crate) fn think(rng: &mut Prng, plan: &Plan) -> Span {
     if rng.chance(4, 5) {
         return Span::micros(rng.below(500));
     }

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use types::SECTOR_BYTES;
 
 /// Bytes of a sector, as an index.
-pub const SECTOR: usize = SECTOR_BYTES as usize;
-const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+pub(crate) const SECTOR: usize = SECTOR_BYTES as usize;
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// The content of one sector.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Content {
+pub(crate) enum Content {
     /// Zeros.
     #[default]
     Zero,
@@ -31,7 +31,7 @@ impl Content {
     }
 
     /// The number that clients wrote, or zero; `None` for anything else.
-    pub const fn tag(&self) -> Option<u64> {
+    pub(crate) const fn tag(&self) -> Option<u64> {
         match self {
             Self::Zero => Some(0),
             Self::Tag(tag) => Some(*tag),
@@ -53,13 +53,13 @@ fn word(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The sectors of a buffer, which is a whole number of them.
-pub fn sectors_of(data: &Bytes) -> impl Iterator<Item = Content> + '_ {
+pub(crate) fn sectors_of(data: &Bytes) -> impl Iterator<Item = Content> + '_ {
     assert!(data.len().is_multiple_of(SECTOR), "{} bytes are no whole sectors", data.len());
     (0..data.len() / SECTOR).map(|i| Content::of(&data.slice(i * SECTOR..(i + 1) * SECTOR)))
 }
 
 /// A buffer of these sectors.
-pub fn bytes_of<'a>(sectors: impl ExactSizeIterator<Item = &'a Content>) -> Bytes {
+pub(crate) fn bytes_of<'a>(sectors: impl ExactSizeIterator<Item = &'a Content>) -> Bytes {
     let mut out = vec![0; sectors.len() * SECTOR];
     for (content, chunk) in sectors.zip(out.chunks_exact_mut(SECTOR)) {
         content.write_to(chunk);
@@ -68,21 +68,20 @@ pub fn bytes_of<'a>(sectors: impl ExactSizeIterator<Item = &'a Content>) -> Byte
 }
 
 /// A buffer of one number repeated: what a client writes.
-pub fn bytes_of_tag(tag: u64, len: u64) -> Bytes {
+pub(crate) fn bytes_of_tag(tag: u64, len: u64) -> Bytes {
     let mut out = vec![0; usize::try_from(len).expect("a simulated request is small")];
     out.as_chunks_mut::<8>().0.fill(tag.to_le_bytes());
     Bytes::from(out)
 }
 
 /// A buffer of zeros, shared where that is possible.
-pub fn bytes_of_zeros(len: u64) -> Bytes {
-    static SHARED: &[u8] = &ZEROS;
+pub(crate) fn bytes_of_zeros(len: u64) -> Bytes {
     let len = usize::try_from(len).expect("a simulated request is small");
-    if len <= SHARED.len() { Bytes::from_static(&SHARED[..len]) } else { vec![0; len].into() }
+    if len <= ZEROS.len() { Bytes::from_static(&ZEROS[..len]) } else { vec![0; len].into() }
 }
 
 /// The number in each sector of what a client read; `None` where a sector is torn.
-pub fn tags_of(data: &Bytes) -> impl Iterator<Item = Option<u64>> + '_ {
+pub(crate) fn tags_of(data: &Bytes) -> impl Iterator<Item = Option<u64>> + '_ {
     sectors_of(data).map(|content| content.tag())
 }
 

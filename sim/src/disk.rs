@@ -22,23 +22,23 @@ mod tests;
 
 /// How a disk fails, in thousandths of its operations; all zero unless a scenario says otherwise.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DiskFaults {
+pub(crate) struct DiskFaults {
     /// Reads that fail.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Writes that fail, having been carried out or not.
-    pub write: u64,
+    pub(crate) write: u64,
     /// Flushes that fail, and drop what they should have made durable.
-    pub flush: u64,
+    pub(crate) flush: u64,
     /// Operations that take a minute.
-    pub stuck: u64,
+    pub(crate) stuck: u64,
 }
 
 /// Names an operation in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub(crate) struct Ticket(pub u64);
 
 /// A range of sectors, `start..end`, whose visible content may have changed.
-pub type Touched = std::ops::Range<u64>;
+pub(crate) type Touched = std::ops::Range<u64>;
 
 #[derive(Debug)]
 enum Work {
@@ -70,13 +70,13 @@ struct Unflushed {
 
 /// A disk.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     device_bytes: u64,
     granule: u64,
     /// How slow it is: latencies are multiplied by it.
-    pub slowness: u64,
+    pub(crate) slowness: u64,
     /// How it fails.
-    pub faults: DiskFaults,
+    pub(crate) faults: DiskFaults,
     /// What is read: the latest content of each sector that is not zero.
     cache: BTreeMap<u64, Content>,
     unflushed: BTreeMap<u64, Unflushed>,
@@ -88,7 +88,7 @@ pub struct Disk {
 
 impl Disk {
     /// A disk full of zeros.
-    pub const fn new(device_bytes: u64, granule: u64, slowness: u64, rng: Prng) -> Self {
+    pub(crate) const fn new(device_bytes: u64, granule: u64, slowness: u64, rng: Prng) -> Self {
         Self {
             device_bytes,
             granule,
@@ -104,45 +104,40 @@ impl Disk {
     }
 
     /// Its size in bytes.
-    pub const fn device_bytes(&self) -> u64 {
+    pub(crate) const fn device_bytes(&self) -> u64 {
         self.device_bytes
     }
 
     /// The smallest unit that it writes without reading around it.
-    pub const fn granule(&self) -> u64 {
+    pub(crate) const fn granule(&self) -> u64 {
         self.granule
     }
 
     /// What a sector reads as.
-    pub fn content(&self, sector: u64) -> Content {
+    pub(crate) fn content(&self, sector: u64) -> Content {
         self.cache.get(&sector).cloned().unwrap_or_default()
     }
 
     /// Whether a sector reads the same on another disk.
-    pub fn same(&self, other: &Self, sector: u64) -> bool {
+    pub(crate) fn same(&self, other: &Self, sector: u64) -> bool {
         self.cache.get(&sector) == other.cache.get(&sector)
     }
 
     /// What a sector is if the power goes now and all that can be lost is lost.
-    pub fn durable(&self, sector: u64) -> Content {
+    pub(crate) fn durable(&self, sector: u64) -> Content {
         match self.unflushed.get(&sector) {
             Some(unflushed) => unflushed.durable.clone(),
             None => self.content(sector),
         }
     }
 
-    /// The sectors of a range that are not zero now.
-    pub fn used(&self, range: Touched) -> impl Iterator<Item = (u64, &Content)> {
-        self.cache.range(range).map(|(&sector, content)| (sector, content))
-    }
-
     /// The sectors of a range that have unflushed content.
-    pub fn unflushed(&self, range: Touched) -> impl Iterator<Item = u64> {
+    pub(crate) fn unflushed(&self, range: Touched) -> impl Iterator<Item = u64> {
         self.unflushed.range(range).map(|(&sector, _)| sector)
     }
 
     /// What a range reads as now. It is a whole number of sectors.
-    pub fn read_now(&self, range: ByteRange) -> Bytes {
+    pub(crate) fn read_now(&self, range: ByteRange) -> Bytes {
         let sectors = sectors(range);
         if self.cache.range(sectors.clone()).next().is_none() {
             return bytes_of_zeros(range.len);
@@ -155,7 +150,7 @@ impl Disk {
     }
 
     /// Writes a batch, durably and at once: for what was there before the world began.
-    pub fn preset(&mut self, batch: &Batch) {
+    pub(crate) fn preset(&mut self, batch: &Batch) {
         for (sector, content) in batch_sectors(batch) {
             self.set_cache(sector, content);
         }
@@ -165,7 +160,7 @@ impl Disk {
     ///
     /// # Errors
     /// If it is not to be in flight together with another one: a disk orders nothing.
-    pub fn start(&mut self, op: &DiskOp) -> Result<(Ticket, Span, Vec<Touched>), String> {
+    pub(crate) fn start(&mut self, op: &DiskOp) -> Result<(Ticket, Span, Vec<Touched>), String> {
         let work = match op {
             DiskOp::Read(range) => {
                 let early = self.rng.chance(1, 2).then(|| self.read_now(*range));
@@ -204,7 +199,7 @@ impl Disk {
     ///
     /// # Errors
     /// If it is not to be in flight together with another one.
-    pub fn start_batch(&mut self, batch: &Batch) -> Result<(Ticket, Span), String> {
+    pub(crate) fn start_batch(&mut self, batch: &Batch) -> Result<(Ticket, Span), String> {
         for write in &batch.writes {
             self.refuse_overlap(ByteRange::new(write.offset, write.data.len() as u64))?;
         }
@@ -217,7 +212,7 @@ impl Disk {
     }
 
     /// Ends an operation.
-    pub fn end(&mut self, ticket: Ticket) -> (Result<Bytes, DiskError>, Vec<Touched>) {
+    pub(crate) fn end(&mut self, ticket: Ticket) -> (Result<Bytes, DiskError>, Vec<Touched>) {
         let work = self.in_flight.remove(&ticket.0).expect("only what is in flight ends");
         let (kind, faults) = match &work {
             Work::Read { .. } => ("read", self.faults.read),
@@ -232,7 +227,7 @@ impl Disk {
     }
 
     /// The process that used it has died: what was in flight happened, or not, or in part.
-    pub fn process_died(&mut self) -> Vec<Touched> {
+    pub(crate) fn process_died(&mut self) -> Vec<Touched> {
         let mut touched = Vec::new();
         for (ticket, work) in std::mem::take(&mut self.in_flight) {
             let sectors = self.unfinished(work);
@@ -255,7 +250,7 @@ impl Disk {
     }
 
     /// The power has gone. Gives the number of sectors that did not keep their latest content.
-    pub fn power_lost(&mut self) -> (u64, Vec<Touched>) {
+    pub(crate) fn power_lost(&mut self) -> (u64, Vec<Touched>) {
         let mut touched = self.process_died();
         let mode = self.rng.below(4);
         let mut lost = 0;
@@ -278,7 +273,7 @@ impl Disk {
     }
 
     /// Whether any write is in flight.
-    pub fn writes_in_flight(&self) -> usize {
+    pub(crate) fn writes_in_flight(&self) -> usize {
         self.in_flight
             .values()
             .filter(|work| matches!(work, Work::Write { .. } | Work::Wipe { .. }))
@@ -486,7 +481,7 @@ fn batch_sectors(batch: &Batch) -> impl Iterator<Item = (u64, Content)> + '_ {
 }
 
 /// The sectors of a range, which is a whole number of them.
-pub fn sectors(range: ByteRange) -> Touched {
+pub(crate) fn sectors(range: ByteRange) -> Touched {
     assert!(
         range.offset.is_multiple_of(SECTOR_BYTES) && range.len.is_multiple_of(SECTOR_BYTES),
         "{range} is not a range of whole sectors"
@@ -495,6 +490,6 @@ pub fn sectors(range: ByteRange) -> Touched {
 }
 
 /// The layout of internal metadata on a disk of that size.
-pub fn layout(device_bytes: u64) -> Layout {
+pub(crate) fn layout(device_bytes: u64) -> Layout {
     Layout::internal(device_bytes, metadata::AL_BLOCKS_DEFAULT).expect("simulated disks are large")
 }

@@ -9,7 +9,7 @@
 
 mod client;
 mod content;
-pub mod disk;
+mod disk;
 mod effects;
 pub mod history;
 mod life;

@@ -1,7 +1,7 @@
 //! Life and death of a node's daemon: creation of disks, start and recovery, death, orderly end.
 
 use crate::content::bytes_of_tag;
-use crate::disk::layout;
+use crate::disk::{layout, sectors};
 use crate::marks::Mark;
 use crate::node::{Asker, Order, Process, RESOURCE, VOLUMES};
 use crate::plan::{Class, Death};
@@ -12,7 +12,7 @@ use metadata::{
 };
 use replicator::{Command, CommandId, Engine, EngineConfig, Input};
 use std::convert::Infallible;
-use types::{NodeId, Role, Span, Time};
+use types::{BLOCK_BYTES, ByteRange, NodeId, Role, Span, Time};
 
 /// How long a started daemon waits for the peer before its node becomes Primary alone.
 const WAIT_FOR_PEER: Span = Span::secs(60);
@@ -46,19 +46,23 @@ impl World {
                     superblock.flags.was_up_to_date = true;
                     disk.preset(&metadata.save_superblock());
                 } else if node != usize::from(self.plan.first_primary.0) {
-                    // What a used disk may hold; nobody must ever read it.
-                    for place in self.plan.places[volume].clone() {
-                        let garbage = bytes_of_tag(u64::MAX - place, 4096);
-                        let disk = &mut self.nodes[node].disks[volume];
-                        let offset = place;
-                        disk.preset(&Batch::one(offset, garbage.to_vec()));
-                        self.coverage_touch(volume, vec![offset / 512..offset / 512 + 8]);
-                    }
+                    self.litter(node, volume);
                 }
             }
         }
         if self.plan.granules[0] != self.plan.granules[1] {
             self.marks.hit(Mark::TornUnit);
+        }
+    }
+
+    /// What a used disk may hold; nobody must ever read it.
+    fn litter(&mut self, node: usize, volume: usize) {
+        for place in self.plan.places[volume].clone() {
+            let garbage = bytes_of_tag(u64::MAX - place, BLOCK_BYTES);
+            let disk = &mut self.nodes[node].disks[volume];
+            disk.preset(&Batch::one(place, garbage.to_vec()));
+            let sectors = sectors(ByteRange::new(place, BLOCK_BYTES));
+            self.coverage_touch(volume, [sectors]);
         }
     }
 

@@ -61,10 +61,9 @@ impl World {
         let at = self.requests.len();
         let it = &mut self.clients[client];
         it.waiting_for = Some(at);
-        let (node, life, volume, id) = (it.node, it.life, it.volume, it.id);
+        let (node, volume, id) = (it.node, it.volume, it.id);
         self.requests.push(Request {
             node,
-            life,
             client: id,
             volume,
             asked,

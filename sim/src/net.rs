@@ -11,68 +11,68 @@ use types::{Span, Time};
 
 /// Names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
+pub(crate) struct ConnId(pub u64);
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
+pub(crate) struct End {
     /// The life of the node that has it.
-    pub life: u32,
+    pub(crate) life: u32,
     /// Its number there.
-    pub epoch: LinkEpoch,
+    pub(crate) epoch: LinkEpoch,
     /// Whether what comes in by it still reaches that node's engine.
-    pub open: bool,
+    pub(crate) open: bool,
 }
 
 /// What one node has sent and the other has not received.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// In order. Each has an event that will deliver it.
-    pub queue: VecDeque<Encoded>,
+    pub(crate) queue: VecDeque<Encoded>,
     /// When the last of them arrives, and not before when anything later can.
-    pub last: Time,
+    pub(crate) last: Time,
     /// Nothing sent from now on arrives.
-    pub silent: bool,
+    pub(crate) silent: bool,
     /// How many more arrive before the rest is lost.
-    pub cut: Option<usize>,
+    pub(crate) cut: Option<usize>,
 }
 
 /// A connection. Index 0 is node 0's side.
 #[derive(Debug)]
-pub struct Conn {
+pub(crate) struct Conn {
     /// The two ends.
-    pub ends: [End; 2],
+    pub(crate) ends: [End; 2],
     /// What each node sends.
-    pub streams: [Stream; 2],
+    pub(crate) streams: [Stream; 2],
 }
 
 /// All connections, and what befalls them.
 #[derive(Debug, Default)]
-pub struct Net {
+pub(crate) struct Net {
     conns: BTreeMap<ConnId, Conn>,
     next: u64,
     /// Until then there is no link at all.
-    pub partitioned_until: Time,
+    pub(crate) partitioned_until: Time,
     /// Until then nothing that is sent arrives; it arrives afterwards.
-    pub stalled_until: Time,
+    pub(crate) stalled_until: Time,
 }
 
 impl Conn {
     /// The end of a node with that epoch number, if it is open.
-    pub fn is_open_end(&self, node: usize, life: u32, epoch: LinkEpoch) -> bool {
+    pub(crate) fn is_open_end(&self, node: usize, life: u32, epoch: LinkEpoch) -> bool {
         let end = &self.ends[node];
         end.open && end.life == life && end.epoch == epoch
     }
 
     /// From now on nothing that this node sends arrives, except `keep` messages on their way.
-    pub fn cut(&mut self, from: usize, keep: usize) {
+    pub(crate) fn cut(&mut self, from: usize, keep: usize) {
         let stream = &mut self.streams[from];
         stream.cut = Some(stream.cut.map_or(keep, |old| old.min(keep)));
         stream.silent = true;
     }
 
     /// A time at which something new sent by this node may arrive.
-    pub fn arrival(&mut self, from: usize, earliest: Time) -> Time {
+    pub(crate) fn arrival(&mut self, from: usize, earliest: Time) -> Time {
         let stream = &mut self.streams[from];
         stream.last = stream.last.max(earliest);
         stream.last
@@ -81,7 +81,7 @@ impl Conn {
 
 impl Net {
     /// A new connection; nothing arrives on either side before the given times.
-    pub fn connect(&mut self, ends: [End; 2], up_at: [Time; 2]) -> ConnId {
+    pub(crate) fn connect(&mut self, ends: [End; 2], up_at: [Time; 2]) -> ConnId {
         let stream = |last| Stream { queue: VecDeque::new(), last, silent: false, cut: None };
         let streams = [stream(up_at[1]), stream(up_at[0])];
         self.next += 1;
@@ -91,12 +91,12 @@ impl Net {
     }
 
     /// A connection that is not yet forgotten.
-    pub fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+    pub(crate) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.conns.get_mut(&id)
     }
 
     /// The open connection that has this number at that node.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         node: usize,
         life: u32,
@@ -107,13 +107,13 @@ impl Net {
     }
 
     /// Connections with an open end.
-    pub fn open(&self) -> Vec<ConnId> {
+    pub(crate) fn open(&self) -> Vec<ConnId> {
         let open = |conn: &Conn| conn.ends.iter().any(|end| end.open);
         self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect()
     }
 
     /// Forgets connections that nobody has open and by which nothing is under way.
-    pub fn forget_dead(&mut self) {
+    pub(crate) fn forget_dead(&mut self) {
         self.conns.retain(|_, conn| {
             let busy = conn.streams.iter().any(|stream| !stream.queue.is_empty());
             busy || conn.ends.iter().any(|end| end.open)
@@ -121,12 +121,12 @@ impl Net {
     }
 
     /// Whether there is no link at all at that time.
-    pub fn is_partitioned(&self, now: Time) -> bool {
+    pub(crate) fn is_partitioned(&self, now: Time) -> bool {
         now < self.partitioned_until
     }
 
     /// When a message that is sent now can arrive at the earliest.
-    pub fn earliest(&self, now: Time, delay: Span) -> Time {
+    pub(crate) fn earliest(&self, now: Time, delay: Span) -> Time {
         (now + delay).max(self.stalled_until)
     }
 }

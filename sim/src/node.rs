@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use types::{NodeId, Role, Time, VolumeId};
 
 /// The volumes of every world.
-pub const VOLUMES: [VolumeId; 2] = [VolumeId(0), VolumeId(1)];
+pub(crate) const VOLUMES: [VolumeId; 2] = [VolumeId(0), VolumeId(1)];
 /// The resource of every world.
-pub const RESOURCE: &str = "sim";
+pub(crate) const RESOURCE: &str = "sim";
 
 /// What runs on a machine.
 #[derive(Debug)]
-pub enum Process {
+pub(crate) enum Process {
     /// Nothing: dead, or stopped in order.
     Down,
     /// The daemon makes the plans of recovered metadata durable.
@@ -30,7 +30,7 @@ pub enum Process {
 
 /// Whose answer an operation of a disk is.
 #[derive(Clone, Copy, Debug)]
-pub enum Asker {
+pub(crate) enum Asker {
     /// The engine's, about data.
     Data(DiskOpId),
     /// The engine's, about metadata.
@@ -41,7 +41,7 @@ pub enum Asker {
 
 /// What an order was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Attach a volume.
     Attach,
     /// Seek the peer.
@@ -58,67 +58,67 @@ pub enum Order {
 
 /// A node.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// Which.
-    pub id: NodeId,
+    pub(crate) id: NodeId,
     /// Counts starts of its process, and deaths.
-    pub life: u32,
+    pub(crate) life: u32,
     /// What runs.
-    pub process: Process,
+    pub(crate) process: Process,
     /// Whether the machine has power, so that it can say that nobody listens.
-    pub powered: bool,
+    pub(crate) powered: bool,
     /// Until then the process stands still.
-    pub paused_until: Time,
+    pub(crate) paused_until: Time,
     /// Inputs that came while it stood still.
-    pub waiting: Vec<Input>,
+    pub(crate) waiting: Vec<Input>,
     /// One for each volume.
-    pub disks: Vec<Disk>,
+    pub(crate) disks: Vec<Disk>,
     /// Operations of the disks in flight.
-    pub disk_ops: BTreeMap<(usize, Ticket), Asker>,
+    pub(crate) disk_ops: BTreeMap<(usize, Ticket), Asker>,
     /// The marks as a recovery would find them, while no engine has the disk.
-    pub offline: Vec<Option<OutOfSync>>,
+    pub(crate) offline: Vec<Option<OutOfSync>>,
     /// How many extents can be hot on each volume, and which were written in this life.
-    pub extents: Vec<(u32, std::collections::BTreeSet<u64>)>,
+    pub(crate) extents: Vec<(u32, std::collections::BTreeSet<u64>)>,
     /// Whether the daemon is to make it Primary, once it can.
-    pub wants_primary: bool,
+    pub(crate) wants_primary: bool,
     /// From then on it becomes Primary without having met the peer.
-    pub alone_after: Time,
+    pub(crate) alone_after: Time,
     /// The next try to become Primary.
-    pub promote_after: Time,
+    pub(crate) promote_after: Time,
     /// The role, as the engine has answered.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Whether it is to stay disconnected until then.
-    pub disconnected_until: Option<Time>,
+    pub(crate) disconnected_until: Option<Time>,
     /// Orders not yet answered.
-    pub orders: BTreeMap<CommandId, (Order, Time)>,
+    pub(crate) orders: BTreeMap<CommandId, (Order, Time)>,
     /// The next timer event, if one is queued.
-    pub timer_at: Option<Time>,
+    pub(crate) timer_at: Option<Time>,
     /// It dies after so many more effects.
-    pub doomed: Option<Doom>,
+    pub(crate) doomed: Option<Doom>,
     /// How far its clock is ahead of the world's.
-    pub clock: types::Span,
+    pub(crate) clock: types::Span,
     /// The number of its last connection.
-    pub last_epoch: u64,
+    pub(crate) last_epoch: u64,
     /// Whether its last process ended in order.
-    pub stopped: bool,
+    pub(crate) stopped: bool,
     /// It has died and is not yet in sync again: the other has all that it has.
-    pub behind: bool,
+    pub(crate) behind: bool,
 }
 
 /// A death that is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Doom {
+pub(crate) struct Doom {
     /// After so many more effects.
-    pub effects: u64,
+    pub(crate) effects: u64,
     /// How.
-    pub death: crate::plan::Death,
+    pub(crate) death: crate::plan::Death,
     /// For how long.
-    pub down: types::Span,
+    pub(crate) down: types::Span,
 }
 
 impl Node {
     /// A machine without a process.
-    pub fn new(id: NodeId, plan: &Plan, rng: &mut types::Prng) -> Self {
+    pub(crate) fn new(id: NodeId, plan: &Plan, rng: &mut types::Prng) -> Self {
         let at = usize::from(id.0);
         let disk = |bytes| Disk::new(bytes, plan.granules[at], plan.slowness[at], rng.fork());
         Self {
@@ -147,13 +147,8 @@ impl Node {
         }
     }
 
-    /// Its index.
-    pub const fn at(&self) -> usize {
-        self.id.0 as usize
-    }
-
     /// The engine, if one runs.
-    pub const fn engine(&self) -> Option<&Engine> {
+    pub(crate) const fn engine(&self) -> Option<&Engine> {
         match &self.process {
             Process::Running(engine) => Some(engine),
             Process::Down | Process::Recovering { .. } => None,
@@ -161,7 +156,7 @@ impl Node {
     }
 
     /// Whether its process stands still.
-    pub fn is_paused(&self, now: Time) -> bool {
+    pub(crate) fn is_paused(&self, now: Time) -> bool {
         now < self.paused_until
     }
 }

@@ -16,11 +16,9 @@ impl World {
         hash_input(&mut self.trace, input);
         self.trace.line(now, NAMES[node], || match input {
             Input::Message { epoch, message } => format!("<- {} {}", epoch.0, brief(message)),
-            Input::DiskDone { id, result } => format!(
-                "disk {} {}",
-                id.0,
-                result.as_ref().map_or_else(ToString::to_string, |bytes| tag(bytes))
-            ),
+            Input::DiskDone { id, result } => {
+                format!("disk {} {}", id.0, result.as_ref().map_or_else(ToString::to_string, tag))
+            }
             Input::Request { id, client, volume, op } => {
                 format!("request {} client {} volume {volume} {}", id.0, client.0, client_op(op))
             }
@@ -96,10 +94,13 @@ fn brief(message: &Message) -> String {
             format!("Write {stamp:?} {range} fua {fua} = {}", tag(data))
         }
         Message::ReadDone { volume, id, data } => {
-            format!("ReadDone volume {volume} id {id} = {}", data.as_ref().map_or("-".into(), tag))
+            format!(
+                "ReadDone volume {volume} id {id} = {}",
+                data.as_ref().map_or_else(|| "-".into(), tag)
+            )
         }
         Message::ResyncData { volume, range, data } => {
-            let data = data.as_ref().map_or("zeros".into(), tag);
+            let data = data.as_ref().map_or_else(|| "zeros".into(), tag);
             format!("ResyncData volume {volume} {range} = {data}")
         }
         Message::Bitmap { volume, from, runs } => {

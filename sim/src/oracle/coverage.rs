@@ -37,7 +37,11 @@ impl Coverage {
 
 impl World {
     /// The content of these sectors may have changed on one of the disks.
-    pub(crate) fn coverage_touch(&mut self, volume: usize, touched: Vec<Touched>) {
+    pub(crate) fn coverage_touch(
+        &mut self,
+        volume: usize,
+        touched: impl IntoIterator<Item = Touched>,
+    ) {
         let end = crate::disk::layout(self.plan.device_bytes[volume]).data_bytes() / SECTOR_BYTES;
         let [one, other] = [0, 1].map(|node: usize| &self.nodes[node].disks[volume]);
         let differ = &mut self.coverage.differ[volume];
@@ -96,7 +100,9 @@ impl World {
         let tags = |node: usize| -> Vec<String> {
             let sectors = block * PER_BLOCK..(block + 1) * PER_BLOCK;
             let disk = &self.nodes[node].disks[volume];
-            sectors.map(|s| disk.content(s).tag().map_or("?".into(), |t| t.to_string())).collect()
+            sectors
+                .map(|s| disk.content(s).tag().map_or_else(|| "?".into(), |t| t.to_string()))
+                .collect()
         };
         format!(
             "volume {volume} block {block} (byte {}) differs and no node has it marked:\n    \

@@ -14,6 +14,7 @@
 mod coverage;
 mod end;
 mod events;
+mod liveness;
 mod views;
 
 pub(crate) use coverage::Coverage;
@@ -36,3 +37,6 @@ impl fmt::Display for Failure {
         write!(f, "{} at {:.3} ms: {}", self.oracle, self.at.0 as f64 / 1e6, self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

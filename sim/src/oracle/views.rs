@@ -160,7 +160,7 @@ pub(crate) fn survivors(
         if !new {
             // The first one counts; another one is for the checker to find. Zeros may come from
             // a zeroing, so any other value is the better witness.
-            let first = found.entry(op.block).or_insert(op.value());
+            let first = found.entry(op.block).or_insert_with(|| op.value());
             if *first == ZERO {
                 *first = op.value();
             }

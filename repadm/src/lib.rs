@@ -60,6 +60,10 @@ fn usage(out: &mut Out<'_>, error: &clap::Error) -> Exit {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             end(out.print(&error.render().to_string()))
         }
+        ErrorKind::MissingSubcommand => {
+            note("which command? repadm --help lists them all");
+            Exit::Usage
+        }
         _ => {
             note(error.render().to_string().trim_end());
             Exit::Usage

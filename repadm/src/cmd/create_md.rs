@@ -1,7 +1,7 @@
 //! `create-md`: fresh metadata on a disk that nothing else needs.
 
 use super::each;
-use crate::context::{Context, Mine, volumes};
+use crate::context::{Context, Mine, note, volumes};
 use crate::offline::{Disk, Disks, drbd_metadata};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::probe::Found;
@@ -81,10 +81,11 @@ fn refuse(text: impl Into<String>) -> Failure {
 fn check_file_systems(disks: &Disks, layout: &Layout) -> Outcome {
     let Some(found) = disks.data.found()? else { return Ok(()) };
     let Some(bytes) = found.bytes else { return Ok(()) };
+    let disk = disks.data.path().display().to_string();
     if bytes <= layout.data_bytes() {
+        note(&format!("{disk} holds {}, which is kept: it ends before the metadata", found.kind));
         return Ok(());
     }
-    let disk = disks.data.path().display().to_string();
     let (have, room) = (bytes / 1024, layout.data_bytes() / 1024);
     let shrink = match found.kind.how_to_shrink() {
         Some(command) => {

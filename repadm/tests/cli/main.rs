@@ -1,0 +1,7 @@
+//! The program as a process: what it prints where, and what it ends with.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod offline;
+mod online;
+mod support;

@@ -1,0 +1,133 @@
+//! The program against a daemon that answers as it is told.
+
+use crate::support::{Daemon, Place, done, r0, refused};
+use control::{Command, Reply};
+use serde_json::Value;
+use types::{Span, VolumeId};
+
+fn quiet(place: &Place) -> Daemon {
+    Daemon::start(&place.path("control.sock"), vec![r0()], |_| done())
+}
+
+#[test]
+fn up_tells_the_daemon_the_resolved_resource() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    place.ends(0, &["up", "r0"]);
+    let [Command::Up { resource, node }] = &daemon.orders()[..] else {
+        panic!("{:?}", daemon.orders())
+    };
+    assert_eq!((resource["name"].as_str(), node.as_str()), (Some("r0"), "alpha"));
+}
+
+#[test]
+fn both_spellings_force_and_the_answer_says_where_to_connect() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    let ran = place.ends(0, &["--", "--overwrite-data-of-peer", "primary", "all"]);
+    assert_eq!(ran.out, "r0/0: nbd+unix:///r0?socket=/x/nbd.sock\n");
+    place.ends(0, &["primary", "--force", "r0"]);
+    let forced = Command::Primary { resource: "r0".into(), force: true };
+    assert_eq!(daemon.orders(), [forced.clone(), forced]);
+}
+
+#[test]
+fn words_for_scripts() {
+    let place = Place::new();
+    let _daemon = quiet(&place);
+    assert_eq!(place.ends(0, &["role", "r0"]).out, "Primary/Secondary\n");
+    assert_eq!(place.ends(0, &["cstate", "r0"]).out, "Connected\n");
+    assert_eq!(place.ends(0, &["dstate", "r0/0"]).out, "UpToDate/UpToDate\n");
+    let overview = place.ends(0, &["overview"]).out;
+    assert_eq!(overview, " 1:r0/0  Connected Primary/Secondary UpToDate/UpToDate C r-----\n");
+    assert!(place.ends(0, &["status"]).out.starts_with("r0 role:Primary\n"));
+    let json: Value = serde_json::from_str(&place.ends(0, &["status", "--json"]).out).unwrap();
+    assert_eq!(json[0]["devices"][0]["disk-state"], "UpToDate");
+}
+
+#[test]
+fn what_is_not_up() {
+    let place = Place::new();
+    let daemon = Daemon::start(&place.path("control.sock"), Vec::new(), |_| done());
+    assert_eq!(place.ends(0, &["cstate", "r0"]).out, "Unconfigured\n");
+    assert!(place.ends(1, &["role", "r0"]).err.contains("repadm up r0"));
+    assert!(place.ends(1, &["status", "r0"]).err.contains("repadm up r0"));
+    assert!(place.ends(0, &["status"]).out.contains("no resource is up"));
+    assert_eq!(place.ends(0, &["overview"]).out, " 1:r0/0  Unconfigured . .\n");
+    assert_eq!(place.ends(0, &["status", "--json"]).out, "[]\n");
+    place.ends(0, &["down", "r0"]);
+    assert_eq!(daemon.orders(), []);
+}
+
+#[test]
+fn a_resource_that_is_no_longer_configured_can_still_be_taken_down() {
+    let place = Place::new();
+    let mut old = r0();
+    old.name = "old".into();
+    let daemon = Daemon::start(&place.path("control.sock"), vec![old], |_| done());
+    place.ends(0, &["down", "old"]);
+    assert_eq!(daemon.orders(), [Command::Down { resource: "old".into(), force: false }]);
+    assert!(place.ends(0, &["overview"]).out.contains("old/0"));
+    assert!(place.ends(1, &["up", "old"]).err.contains("no such resource"));
+}
+
+#[test]
+fn a_refusal_keeps_its_code_and_its_words() {
+    for code in [1, 5, 10, 11, 17, 18, 20] {
+        let place = Place::new();
+        let answer = move |_: &Command| refused(code, "the way out");
+        let _daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
+        let ran = place.ends(i32::from(code), &["secondary", "r0"]);
+        assert_eq!(ran.err, "r0: the way out\n");
+    }
+}
+
+#[test]
+fn notes_go_to_standard_error() {
+    let place = Place::new();
+    let answer = |_: &Command| {
+        let mut replies = vec![Reply::Note("r0: already so".into())];
+        replies.extend(done());
+        replies
+    };
+    let _daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
+    let ran = place.ends(0, &["primary", "r0"]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "r0: already so\n"));
+}
+
+#[test]
+fn waiting_has_the_patience_it_is_given() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    place.ends(0, &["wait-sync", "--wfc-timeout", "0", "r0/0"]);
+    place.ends(0, &["wait-connect", "r0"]);
+    place.ends(0, &["wait-connect", "--wfc-timeout=3", "r0"]);
+    let orders = daemon.orders();
+    let forever =
+        Command::WaitSync { resource: "r0".into(), volume: Some(VolumeId(0)), timeout: None };
+    assert_eq!(orders[0], forever);
+    assert_eq!(orders[1], Command::WaitConnect { resource: "r0".into(), timeout: None });
+    let Command::WaitConnect { timeout: Some(left), .. } = orders[2] else { panic!("{orders:?}") };
+    assert!(left > Span::ZERO && left <= Span::secs(3));
+}
+
+#[test]
+fn a_dry_run_asks_for_nothing() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    for words in [&["up", "r0"][..], &["down", "r0"], &["primary", "--force", "r0"]] {
+        let ran = place.ends(0, &[&["--dry-run"], words].concat());
+        assert!(ran.out.starts_with("r0: "), "{}", ran.out);
+    }
+    assert_eq!(daemon.orders(), []);
+}
+
+#[test]
+fn one_volume_cannot_change_the_role_of_all() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    for command in ["up", "down", "primary", "secondary", "connect", "disconnect"] {
+        assert!(place.ends(1, &[command, "r0/0"]).err.contains("whole resource"));
+    }
+    assert_eq!(daemon.orders(), []);
+}

@@ -9,14 +9,14 @@
 //! ```
 //! With p0 < p1 < p2 < p3 both nodes agree who has the smaller address, and so on their ids.
 
+use super::child::{self, end, failed};
 use super::interrupt::{Interrupt, LOOK_EVERY};
+use super::ports::free_ports;
 use super::wire::Link;
 use crate::outcome::{Exit, Failure, Outcome};
 use control::{Answer, Client, ResourceStatus};
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,10 +66,6 @@ pub(super) struct Cluster {
     daemons: Vec<Child>,
     cable: Option<Child>,
     interrupt: Interrupt,
-}
-
-fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
-    move |error| Failure::new(Exit::Failed, format!("{what}: {error}"))
 }
 
 impl Cluster {
@@ -368,12 +364,7 @@ impl Cluster {
     /// End the daemons in order.
     pub(super) fn stop(&mut self) {
         self.cut();
-        for daemon in &self.daemons {
-            if let Some(pid) = Pid::from_raw(daemon.id().cast_signed()) {
-                // It may have ended already.
-                let _ = kill_process(pid, Signal::TERM);
-            }
-        }
+        self.daemons.iter().for_each(child::ask_to_end);
         for daemon in self.daemons.drain(..) {
             end(daemon, DAEMON_PATIENCE);
         }
@@ -396,40 +387,4 @@ impl Drop for Cluster {
             end(daemon, Duration::ZERO);
         }
     }
-}
-
-/// Wait so long for a process to end, then end it.
-#[allow(clippy::disallowed_methods, reason = "the demo is a driver: its patience is real time")]
-fn end(mut child: Child, patience: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < patience {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    // It may have ended in this moment.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// Four ports that nobody listens on, ascending. Below those that the system gives to outgoing
-/// connections: a node that seeks its peer there while nobody listens must not meet itself.
-fn free_ports() -> Outcome<[u16; 4]> {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    let start = getrandom::u32()
-        .map_err(|error| Failure::new(Exit::Failed, format!("no random numbers: {error}")))?;
-    let start = (start % u32::from(COUNT)) as u16;
-    let mut free = (0..COUNT)
-        .map(|at| FIRST + (start + at) % COUNT)
-        .filter(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
-    let mut ports = [0; 4];
-    for port in &mut ports {
-        *port = free.next().ok_or_else(|| {
-            Failure::new(Exit::Failed, "no free TCP port between 20000 and 30000 on 127.0.0.1")
-        })?;
-    }
-    ports.sort_unstable();
-    Ok(ports)
 }

@@ -6,10 +6,16 @@
 //! | `cluster` | the two nodes: directory, daemons, and the commands given to them |
 //! | `wire` | the cable between them, which can be cut |
 //! | `nbd` | a client that writes and reads |
+//! | `data` | what is written, read back, and compared |
+//! | `interrupt` | Ctrl-C: everything is taken away |
+//! | `child`, `ports` | ending processes, finding ports |
 
+mod child;
 mod cluster;
+mod data;
 mod interrupt;
 mod nbd;
+mod ports;
 mod script;
 mod wire;
 

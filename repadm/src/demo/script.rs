@@ -1,20 +1,16 @@
 //! The story that the demo tells: what is done, why, and what comes of it.
 
 use super::cluster::{Cluster, DISK_BYTES, Name};
+use super::data::{MIB, Part, first_difference, verify, write};
 use super::interrupt::Interrupt;
-use super::nbd::Client;
 use crate::outcome::{Exit, Failure, Out, Outcome};
 use crate::render::kib;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::collections::BTreeSet;
 use std::time::Instant;
-use types::{ConnectionState, Prng, ReplicationState};
+use types::{ConnectionState, ReplicationState};
 
-const MIB: u64 = 1 << 20;
-/// What is written at once.
-const PIECE: usize = 64 << 10;
-/// Where pieces are written while the cable is cut: every so many bytes.
-const STRIDE: u64 = 256 << 10;
+/// What is written while the cable is cut.
+const MEANWHILE: Part = Part::scattered(16);
 /// The cable that the resync goes through lets so many bytes a second through.
 const SLOW: u64 = 6 * MIB;
 /// How often the running resync is shown.
@@ -25,6 +21,7 @@ struct Story<'o, 's> {
     out: &'o mut Out<'s>,
     cluster: Cluster,
     step: u32,
+    warned: BTreeSet<String>,
 }
 
 /// Tell it all.
@@ -32,7 +29,7 @@ struct Story<'o, 's> {
 pub(super) fn tell(out: &mut Out<'_>, keep: bool) -> Outcome {
     let start = Instant::now();
     let cluster = Cluster::make(keep, Interrupt::catch()?)?;
-    let mut story = Story { out, cluster, step: 0 };
+    let mut story = Story { out, cluster, step: 0, warned: BTreeSet::new() };
     story.two_nodes()?;
     story.first_sync()?;
     story.both_primary()?;
@@ -69,9 +66,19 @@ impl Story<'_, '_> {
         self.out.line(text)
     }
 
+    /// What a command printed, or a file. A warning is shown once, though both nodes' files
+    /// deserve it.
     fn indented(&mut self, text: &str) -> Outcome {
         for line in text.lines() {
-            self.out.line(format!("    {line}").trim_end())?;
+            if let Some((_, warning)) =
+                line.strip_prefix("warning: ").and_then(|w| w.split_once(": "))
+                && !self.warned.insert(warning.to_owned())
+            {
+                continue;
+            }
+            for line in wrapped(line) {
+                self.out.line(format!("    {line}").trim_end())?;
+            }
         }
         Ok(())
     }
@@ -148,11 +155,11 @@ impl Story<'_, '_> {
         )?;
         self.repadm(Name::Beta, &["primary", "r0"])?;
         self.repadm(Name::Alpha, &["status", "r0"])?;
-        for (writer, reader, offset) in
-            [(Name::Alpha, Name::Beta, 0), (Name::Beta, Name::Alpha, 8 * MIB)]
+        for (writer, reader, part) in
+            [(Name::Alpha, Name::Beta, Part::mib(0)), (Name::Beta, Name::Alpha, Part::mib(8))]
         {
-            self.write(writer, offset, 1)?;
-            self.verify(reader, offset, 1)?;
+            self.write(writer, part)?;
+            self.verify(reader, part)?;
             self.say(&format!(
                 "  1 MiB written through {} was read through {}: the same.",
                 writer.as_str(),
@@ -175,7 +182,7 @@ impl Story<'_, '_> {
             "The first write waits 2 s (`timeout`) for beta to come back, then alpha goes on",
         )?;
         self.say("alone: it begins a new generation of the data, and marks what it writes.")?;
-        self.write(Name::Alpha, 16 * MIB, 16)?;
+        self.write(Name::Alpha, MEANWHILE)?;
         self.repadm(Name::Alpha, &["overview"])?;
         self.repadm(Name::Alpha, &["show-gi", "r0"])
     }
@@ -228,8 +235,12 @@ impl Story<'_, '_> {
         self.cluster.connect(None)?;
         self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "20", "r0"])?;
         self.repadm(Name::Beta, &["primary", "r0"])?;
-        self.verify(Name::Beta, 16 * MIB, 16)?;
-        self.say("  4 MiB in 64 pieces were read through beta: the same.")?;
+        self.verify(Name::Beta, MEANWHILE)?;
+        self.say(&format!(
+            "  {} MiB in {} pieces were read through beta: the same.",
+            MEANWHILE.bytes() / MIB,
+            MEANWHILE.count()
+        ))?;
         self.repadm(Name::Beta, &["overview"])
     }
 
@@ -314,80 +325,33 @@ impl Story<'_, '_> {
         text
     }
 
-    /// Write that many MiB' worth of pieces through a node.
-    fn write(&self, node: Name, offset: u64, mib: u64) -> Outcome {
+    fn write(&self, node: Name, part: Part) -> Outcome {
         let socket = self.cluster.nbd_socket(node);
-        self.cluster.interrupt().during(move || {
-            let failed = |error: std::io::Error| {
-                Failure::new(Exit::Failed, format!("writing through {}: {error}", node.as_str()))
-            };
-            let mut client = Client::open(&socket, "r0").map_err(failed)?;
-            for at in pieces(offset, mib, client.size()) {
-                client.write(at, &pattern(at)).map_err(failed)?;
-            }
-            client.flush().map_err(failed)
-        })
+        self.cluster.interrupt().during(move || write(&socket, node.as_str(), part))
     }
 
-    /// Read it through a node: it must be what was written.
-    fn verify(&self, node: Name, offset: u64, mib: u64) -> Outcome {
+    fn verify(&self, node: Name, part: Part) -> Outcome {
         let socket = self.cluster.nbd_socket(node);
-        self.cluster.interrupt().during(move || {
-            let failed = |error: std::io::Error| {
-                Failure::new(Exit::Failed, format!("reading through {}: {error}", node.as_str()))
-            };
-            let mut client = Client::open(&socket, "r0").map_err(failed)?;
-            for at in pieces(offset, mib, client.size()) {
-                if client.read(at, PIECE as u32).map_err(failed)? != pattern(at) {
-                    let text = format!(
-                        "{} reads something else at byte {at} than was written",
-                        node.as_str()
-                    );
-                    return Err(Failure::new(Exit::Failed, text));
-                }
-            }
-            Ok(())
-        })
+        self.cluster.interrupt().during(move || verify(&socket, node.as_str(), part))
     }
 }
 
-/// Where the pieces are: one after the other if it is one MiB, scattered otherwise.
-fn pieces(offset: u64, mib: u64, size: u64) -> impl Iterator<Item = u64> {
-    let stride = if mib == 1 { PIECE as u64 } else { STRIDE };
-    let end = offset + mib * MIB;
-    (0..)
-        .map(move |n| offset + n * stride)
-        .take_while(move |at| *at < end && at + PIECE as u64 <= size)
-}
-
-/// The bytes that belong at an offset.
-fn pattern(offset: u64) -> Vec<u8> {
-    let mut random = Prng::new(offset);
-    let mut bytes = Vec::with_capacity(PIECE);
-    while bytes.len() < PIECE {
-        bytes.extend(random.next_u64().to_le_bytes());
+/// A line in lines that fit a screen; what does not fit goes on indented.
+fn wrapped(line: &str) -> Vec<String> {
+    const WIDTH: usize = 96;
+    let mut lines = Vec::new();
+    let mut rest = line.to_owned();
+    while rest.chars().count() > WIDTH {
+        let fits = rest.char_indices().nth(WIDTH).map_or(rest.len(), |(at, _)| at);
+        // Leading blanks are no place to break.
+        let start = rest.len() - rest.trim_start().len();
+        let Some(at) = rest[start..fits].rfind(' ').map(|at| start + at) else { break };
+        let next = format!("      {}", rest[at + 1..].trim_start());
+        rest.truncate(at);
+        lines.push(std::mem::replace(&mut rest, next));
     }
-    bytes
-}
-
-/// Where the first so many bytes of two files differ first.
-fn first_difference(paths: &[std::path::PathBuf; 2], bytes: u64) -> Outcome<Option<u64>> {
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("a disk: {error}"));
-    let open = |at: usize| File::open(&paths[at]).map_err(failed);
-    let (mut one, mut other) = (BufReader::new(open(0)?), BufReader::new(open(1)?));
-    let (mut piece, mut against) = (vec![0; PIECE], vec![0; PIECE]);
-    let mut at = 0;
-    while at < bytes {
-        let len = usize::try_from((bytes - at).min(PIECE as u64)).expect("a piece is small");
-        one.read_exact(&mut piece[..len]).map_err(failed)?;
-        other.read_exact(&mut against[..len]).map_err(failed)?;
-        let pairs = piece[..len].iter().zip(&against[..len]);
-        if let Some(differs) = pairs.into_iter().position(|(a, b)| a != b) {
-            return Ok(Some(at + differs as u64));
-        }
-        at += len as u64;
-    }
-    Ok(None)
+    lines.push(rest);
+    lines
 }
 
 #[cfg(test)]
@@ -395,30 +359,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_stay_on_the_device() {
-        assert_eq!(pieces(0, 1, DISK_BYTES).count(), 16);
-        assert_eq!(pieces(16 * MIB, 16, DISK_BYTES).count(), 64);
-        assert!(pieces(0, 64, MIB).all(|at| at + PIECE as u64 <= MIB));
-    }
-
-    #[test]
-    fn patterns_differ_by_place_only() {
-        assert_eq!(pattern(0), pattern(0));
-        assert_ne!(pattern(0), pattern(65_536));
-        assert_eq!(pattern(4096).len(), PIECE);
-    }
-
-    #[test]
-    fn a_difference_is_found_where_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = ["a", "b"].map(|name| directory.path().join(name));
-        let mut bytes = vec![0u8; 200_000];
-        std::fs::write(&paths[0], &bytes).unwrap();
-        bytes[150_000] = 1;
-        std::fs::write(&paths[1], &bytes).unwrap();
-        assert_eq!(first_difference(&paths, 200_000), Ok(Some(150_000)));
-        assert_eq!(first_difference(&paths, 150_000), Ok(None));
-        let same = [paths[0].clone(), paths[0].clone()];
-        assert!(first_difference(&same, 200_001).is_err(), "it is shorter than that");
+    fn long_lines_are_broken_between_words() {
+        let long = "word ".repeat(50);
+        let lines = wrapped(&long);
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= 96), "{lines:?}");
+        let words: Vec<_> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+        assert_eq!(words.len(), 50);
+        for whole in [String::new(), "x".repeat(300), format!("  {}", "x".repeat(300))] {
+            assert_eq!(wrapped(&whole), [whole]);
+        }
     }
 }

@@ -1,44 +1,366 @@
-//! The engine: see [`Engine`].
+//! The engine: see [`Engine`]. Its rules are in one module each:
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `request` | how a client's request is cut up and answered |
+//! | `write` | when a write gets its number, and when it is answered |
+//! | `mirror` | what becomes of the peer's writes: the verdict on concurrent ones |
+//! | `read` | when a read may be answered, and by whom |
+//! | `order` | which disk work waits for which |
+//! | `disk` | disk operations in their turn, and the loss of a disk |
+//! | `log` | when an extent is hot, and may go cold |
+//! | `durable` | flushes, and what is durable where |
+//! | `superblock` | one superblock write at a time, and what goes on after it |
+//! | `link` | dialling, keeping alive, losing the peer |
+//! | `auth` | the proof of the shared secret |
+//! | `handshake` | who is there, what each has, the verdict |
+//! | `join` | sessions that go on, and sessions that begin |
+//! | `solo` | going on alone |
+//! | `resync` | copying what is marked |
+//! | `role` | who is Primary |
+//! | `command` | operators' commands |
 
-use crate::{Effects, EngineConfig, Input, Status};
+mod auth;
+mod command;
+mod disk;
+mod durable;
+mod handshake;
+mod join;
+mod link;
+mod log;
+mod mirror;
+mod order;
+mod picture;
+mod read;
+mod request;
+mod resync;
+mod role;
+mod solo;
+mod state;
+mod superblock;
+mod volume;
+mod write;
+
+use crate::effect::Effects;
+use crate::input::{ClientId, Command, CommandId, DiskOpId, Input, LinkEpoch, MetaOpId, RequestId};
+use crate::options::EngineConfig;
+use crate::wire::Message;
+use disk::DiskUse;
+use link::{Dial, Link, Loss};
 use metadata::OutOfSync;
-use types::{Time, VolumeId};
+use read::Reader;
+use request::Request;
+use std::collections::{BTreeMap, VecDeque};
+use superblock::MetaUse;
+use types::{ByteRange, ConnectionState, Prng, Role, Span, Time, VolumeId};
+use volume::{Mode, Payload, Volume};
+
+/// Marks that no log transaction has made durable yet are saved after so long: it bounds what a
+/// crash makes of a finished resync.
+const BITMAP_SAVE_INTERVAL: Span = Span::secs(5);
 
 /// One resource on one node.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    config: EngineConfig,
+    /// Makes up generations, sessions, nonces.
+    ids: Prng,
+    now: Time,
+    /// New at every start: an engine that restarted is never taken for the one before it.
+    incarnation: u64,
+
+    role: Role,
+    peer_role: Role,
+    connection: ConnectionState,
+    link: Option<Link>,
+    dial: Dial,
+    split_brain: Option<String>,
+    last_refusal: Option<String>,
+    resumed: u64,
+
+    volumes: Vec<Volume>,
+    clients: BTreeMap<ClientId, VolumeId>,
+    requests: BTreeMap<RequestId, Request>,
+    /// Reads that the peer does for us.
+    peer_reads: BTreeMap<u64, (usize, Reader, ByteRange)>,
+    disk_ops: BTreeMap<DiskOpId, (usize, DiskUse)>,
+    meta_ops: BTreeMap<MetaOpId, (usize, MetaUse)>,
+    next_op: u64,
+    next_write: u64,
+
+    commands: VecDeque<(CommandId, Command)>,
+    running: Option<command::Running>,
+    renegotiate_wanted: bool,
+    stopped: bool,
+    next_bitmap_save: Time,
+}
 
 impl Engine {
     /// An engine with no disk attached and no link. `seed` feeds every id that it makes up
     /// (generations, sessions, nonces): random in the daemon, chosen in the simulator.
-    pub fn new(_config: EngineConfig, _seed: u64, _now: Time) -> Self {
-        todo!()
+    pub fn new(config: EngineConfig, seed: u64, now: Time) -> Self {
+        assert!(config.node.0 < 2, "a resource has two nodes, 0 and 1");
+        let mut ids = Prng::new(seed);
+        let incarnation = ids.next_u64() | 1;
+        let volumes = config.volumes.iter().map(|&id| Volume::new(id)).collect();
+        Self {
+            config,
+            ids,
+            now,
+            incarnation,
+            role: Role::Secondary,
+            peer_role: Role::Unknown,
+            connection: ConnectionState::StandAlone,
+            link: None,
+            dial: Dial::new(now),
+            split_brain: None,
+            last_refusal: None,
+            resumed: 0,
+            volumes,
+            clients: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            peer_reads: BTreeMap::new(),
+            disk_ops: BTreeMap::new(),
+            meta_ops: BTreeMap::new(),
+            next_op: 1,
+            next_write: 1,
+            commands: VecDeque::new(),
+            running: None,
+            renegotiate_wanted: false,
+            stopped: false,
+            next_bitmap_save: now,
+        }
     }
 
     /// Takes one input and appends what is to be done. `now` never goes backwards.
-    pub fn step(&mut self, _now: Time, _input: Input, _out: &mut Effects) {
-        todo!()
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Effects) {
+        self.now = self.now.max(now);
+        match input {
+            Input::ClientOpened { client, volume } => {
+                self.clients.insert(client, volume);
+                self.touch_all();
+            }
+            Input::ClientClosed { client } => self.on_client_closed(client),
+            Input::Request { id, client, volume, op } => {
+                self.on_request(id, client, volume, op, out);
+            }
+            Input::DiskDone { id, result } => self.on_disk_done(id, result, out),
+            Input::MetaDone { id, result } => self.on_meta_done(id, result, out),
+            Input::LinkUp { epoch, initiated } => self.on_link_up(epoch, initiated, out),
+            Input::ConnectFailed { refused } => self.on_connect_failed(refused, out),
+            Input::Message { epoch, message } => {
+                if self.heard(epoch) {
+                    self.on_message(epoch, message, out);
+                }
+            }
+            Input::LinkProgress { epoch } => self.on_link_progress(epoch),
+            Input::LinkDown { epoch, cause } => self.on_link_down(epoch, cause, out),
+            Input::Timer => self.on_timer(out),
+            Input::Command { id, command } => self.on_command(id, command, out),
+        }
+        self.pump(out);
+        self.check_invariants();
     }
 
     /// When [`Input::Timer`] is wanted, if ever. It may lie in the past: then at once (after
     /// what else is ready: small messages are batched until then).
     pub fn next_deadline(&self) -> Option<Time> {
-        todo!()
+        if self.stopped {
+            return None;
+        }
+        let interval = self.config.options.flush_interval;
+        let holds = self.link_holds();
+        let volumes = self.volumes.iter().flat_map(|vol| {
+            let waiting = match vol.mode {
+                Mode::Waiting { deadline } if !holds => Some(deadline),
+                Mode::Waiting { .. } | Mode::Alone | Mode::Joined => None,
+            };
+            let settled = (vol.joined() && !vol.settled_unsaid.is_empty()).then_some(self.now);
+            let flush = vol.durable.unflushed_since().map(|since| since + interval);
+            let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
+            let save = unsaved.then_some(self.next_bitmap_save);
+            [waiting, settled, flush, save].into_iter().flatten()
+        });
+        volumes.chain(self.next_link_deadline()).min()
     }
 
-    /// A picture of it.
-    pub fn status(&self) -> Status {
-        todo!()
+    fn on_timer(&mut self, out: &mut Effects) {
+        self.pump_link_timers(out);
+        for v in 0..self.volumes.len() {
+            self.flush_settled(v, out);
+            self.pump_waiting(v, out);
+            self.pump_own_flush(v, out);
+        }
+        if self.next_bitmap_save <= self.now {
+            self.next_bitmap_save = self.now + BITMAP_SAVE_INTERVAL;
+            for v in 0..self.volumes.len() {
+                self.save_bitmap(v, None, out);
+            }
+        }
+    }
+
+    fn on_message(&mut self, epoch: LinkEpoch, message: Message, out: &mut Effects) {
+        match message {
+            Message::Ping => self.send(Message::Pong, out),
+            Message::Pong => {}
+            Message::Hello(hello) => self.on_hello(hello, out),
+            Message::Auth(proof) => self.on_auth(&proof, out),
+            Message::State(state) => self.on_state(state, out),
+            Message::Ready => self.on_ready(out),
+            Message::Refuse { code, text } => self.on_refused(code, text, out),
+            Message::Bye => self.drop_link(Loss::Ordered, "the peer says good-bye", out),
+            Message::Bitmap { volume, from, runs } => match self.find_volume(volume) {
+                Some(v) if self.expects_bitmap(v) => self.on_bitmap(v, from, &runs, out),
+                _ => self.protocol_error("a bitmap out of turn", out),
+            },
+            Message::RoleRequest { .. } | Message::RoleReply { .. } | Message::RoleIs(_)
+                if !self.link.as_ref().is_some_and(Link::established) =>
+            {
+                self.protocol_error("a role before the handshake is done", out);
+            }
+            Message::RoleRequest { id, role } => self.on_role_request(id, role, out),
+            Message::RoleReply { id, granted, text } => self.on_role_reply(id, granted, text, out),
+            Message::RoleIs(role) => {
+                self.set_peer_role(role, out);
+                self.touch_all();
+            }
+            message => self.on_volume_message(epoch, message, out),
+        }
+    }
+
+    /// Messages about the data of one volume: only in a session.
+    fn on_volume_message(&mut self, epoch: LinkEpoch, message: Message, out: &mut Effects) {
+        let volume = volume_of(&message);
+        let open =
+            volume.and_then(|volume| self.find_volume(volume)).filter(|&v| self.session_open(v));
+        let Some(v) = open else { return self.protocol_error("data outside a session", out) };
+        self.touch(v);
+        match message {
+            Message::Write { stamp, range, data, fua } => {
+                self.on_mirror(v, stamp, range, Payload::Data(data), fua, out);
+            }
+            Message::Zero { stamp, range, unmap, fua } => {
+                self.on_mirror(v, stamp, range, Payload::Zero { unmap }, fua, out);
+            }
+            Message::Ack { seq, kind, .. } => self.on_ack(v, seq, kind, out),
+            Message::Settled { below, seqs, .. } => self.on_settled(v, below, &seqs, out),
+            Message::Flush { id, .. } => self.on_peer_asks_flush(v, epoch, id, out),
+            Message::FlushDone { id, ok, .. } => self.on_peer_flushed(v, id, ok, out),
+            Message::Durable { upto, .. } => self.on_peer_durable(v, upto, out),
+            Message::Read { id, range, .. } => self.on_peer_read(v, epoch, id, range, out),
+            Message::ReadDone { id, data, .. } => self.on_peer_read_done(id, data, out),
+            Message::ResyncRequest { range, .. } => self.on_resync_request(v, epoch, range, out),
+            Message::ResyncData { range, data, .. } => self.on_resync_data(v, range, data, out),
+            Message::ResyncFailed { range, .. } => self.on_resync_failed(v, range),
+            Message::InSync { blocks, .. } => self.on_in_sync(v, &blocks, out),
+            Message::ResyncEnd { step, .. } => self.on_resync_end(v, step, out),
+            Message::DiskIs { disk, .. } => self.on_peer_disk(v, disk, out),
+            other => unreachable!("{} is about no volume's data", other.name()),
+        }
+    }
+
+    /// Everything that may go on now, goes on.
+    fn pump(&mut self, out: &mut Effects) {
+        /// Far more rounds than any chain of causes has.
+        const ROUNDS_MAX: u32 = 1000;
+        let mut rounds = 0;
+        loop {
+            for v in 0..self.volumes.len() {
+                while std::mem::take(&mut self.volumes[v].touched) {
+                    rounds += 1;
+                    assert!(rounds < ROUNDS_MAX, "volume {v} does not come to rest");
+                    self.pump_volume(v, out);
+                }
+            }
+            self.pump_draining(out);
+            self.pump_dial(out);
+            self.pump_commands(out);
+            if !self.volumes.iter().any(|vol| vol.touched) {
+                return;
+            }
+        }
+    }
+
+    fn pump_volume(&mut self, v: usize, out: &mut Effects) {
+        self.pump_queue(v, out);
+        self.pump_parked_reads(v, out);
+        self.pump_flushes(v, out);
+        self.pump_log(v, out);
+        self.pump_target(v, out);
+        self.pump_full_sync_flag(v, out);
+    }
+
+    /// Whether clients' new writes wait for something of the whole resource.
+    fn holding(&self) -> bool {
+        self.link_holds()
+    }
+
+    fn find_volume(&self, volume: VolumeId) -> Option<usize> {
+        self.volumes.iter().position(|vol| vol.id == volume)
+    }
+
+    fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    fn touch(&mut self, v: usize) {
+        self.volumes[v].touched = true;
+    }
+
+    fn touch_all(&mut self) {
+        for vol in &mut self.volumes {
+            vol.touched = true;
+        }
     }
 
     /// The out-of-sync bitmap of a volume with a disk: for the simulator's oracles and dumps.
-    pub fn out_of_sync(&self, _volume: VolumeId) -> Option<&OutOfSync> {
-        todo!()
+    pub fn out_of_sync(&self, volume: VolumeId) -> Option<&OutOfSync> {
+        let v = self.find_volume(volume)?;
+        self.volumes[v].meta.as_ref().map(|meta| &meta.bitmap)
     }
 
     /// Whether this node would, if the peer were lost now, mark that block: it is marked, or a
     /// write to it is in flight, or was acknowledged by the peer and is not known durable there.
-    pub fn covers(&self, _volume: VolumeId, _block: u64) -> bool {
-        todo!()
+    pub fn covers(&self, volume: VolumeId, block: u64) -> bool {
+        let Some(v) = self.find_volume(volume) else { return false };
+        let vol = &self.volumes[v];
+        let range = types::BlockRange::new(block, block + 1).bytes();
+        vol.meta.as_ref().is_some_and(|meta| meta.bitmap.get(block))
+            || vol.local.values().any(|write| write.range.overlaps(range))
+            || vol.durable.undurable().any(|undurable| undurable.overlaps(range))
+    }
+
+    fn check_invariants(&self) {
+        for vol in &self.volumes {
+            assert!(vol.by_seq.len() <= vol.local.len(), "a numbered write is remembered");
+            assert!(
+                vol.meta.is_none() || vol.disk != types::DiskState::Diskless,
+                "a disk that is attached has a state"
+            );
+            assert!(
+                !vol.joined() || self.link.as_ref().is_some_and(Link::established),
+                "joined without a link"
+            );
+        }
+    }
+}
+
+fn volume_of(message: &Message) -> Option<VolumeId> {
+    match message {
+        Message::Write { stamp, .. } | Message::Zero { stamp, .. } => Some(stamp.volume),
+        Message::Ack { volume, .. }
+        | Message::Settled { volume, .. }
+        | Message::Flush { volume, .. }
+        | Message::FlushDone { volume, .. }
+        | Message::Durable { volume, .. }
+        | Message::Read { volume, .. }
+        | Message::ReadDone { volume, .. }
+        | Message::ResyncRequest { volume, .. }
+        | Message::ResyncData { volume, .. }
+        | Message::ResyncFailed { volume, .. }
+        | Message::InSync { volume, .. }
+        | Message::ResyncEnd { volume, .. }
+        | Message::DiskIs { volume, .. } => Some(*volume),
+        _ => None,
     }
 }

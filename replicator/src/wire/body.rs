@@ -92,6 +92,9 @@ pub struct VolumeState {
     pub volume: u16,
     /// A session id that the sender proposes; the arbiter's counts.
     pub new_session: u64,
+    /// A generation id that the sender proposes: it names what a target of a full resync from
+    /// here has, so that the resync can go on from the bits when it is interrupted.
+    pub resync_name: u64,
     /// The highest number of the receiver's writes that the sender has received in the session.
     pub received: u64,
     /// Usable bytes of the sender's disk, zero without one.
@@ -151,6 +154,7 @@ struct RawRecord {
 struct RawVolume {
     volume: u16,
     new_session: u64,
+    resync_name: u64,
     received: u64,
     disk_bytes: u64,
     agreed_bytes: u64,
@@ -204,6 +208,7 @@ impl RawVolume {
         Self {
             volume: state.volume,
             new_session: state.new_session,
+            resync_name: state.resync_name,
             received: state.received,
             disk_bytes: state.disk_bytes,
             agreed_bytes: state.agreed_bytes,
@@ -229,6 +234,7 @@ impl RawVolume {
         Ok(VolumeState {
             volume: self.volume,
             new_session: self.new_session,
+            resync_name: self.resync_name,
             received: self.received,
             disk_bytes: self.disk_bytes,
             agreed_bytes: self.agreed_bytes,
@@ -303,11 +309,7 @@ pub(super) fn decode_state(bytes: &[u8]) -> Result<State, WireError> {
         return Err(wrong("too many volumes"));
     }
     let volumes: Result<Vec<_>, _> = raw.volumes.into_iter().map(RawVolume::state).collect();
-    Ok(State {
-        primary: raw.primary,
-        settings: raw.settings,
-        volumes: volumes.map_err(wrong)?,
-    })
+    Ok(State { primary: raw.primary, settings: raw.settings, volumes: volumes.map_err(wrong)? })
 }
 
 pub(super) fn encode_numbers(numbers: &[u64]) -> Bytes {
@@ -322,9 +324,6 @@ pub(super) fn encode_pairs(pairs: &[(u64, u64)]) -> Bytes {
     encode(pairs)
 }
 
-pub(super) fn decode_pairs(
-    kind: &'static str,
-    bytes: &[u8],
-) -> Result<Vec<(u64, u64)>, WireError> {
+pub(super) fn decode_pairs(kind: &'static str, bytes: &[u8]) -> Result<Vec<(u64, u64)>, WireError> {
     decode(kind, bytes)
 }

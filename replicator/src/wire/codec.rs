@@ -298,19 +298,14 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
             kind: ack_kind(header.offset.get()).ok_or_else(|| wrong("unknown outcome"))?,
         },
         Kind::Settled => {
-            let seqs = if payload.is_empty() {
-                Vec::new()
-            } else {
-                body::decode_numbers(name, &payload)?
-            };
+            let seqs =
+                if payload.is_empty() { Vec::new() } else { body::decode_numbers(name, &payload)? };
             Message::Settled { volume, below: header.settled.get(), seqs }
         }
         Kind::Flush => Message::Flush { volume, id: seq },
         Kind::FlushDone => Message::FlushDone { volume, id: seq, ok: flags & FLAG_OK != 0 },
         Kind::Durable => Message::Durable { volume, upto: seq },
-        Kind::Read => {
-            Message::Read { volume, id: seq, range: data_range(name, header, None)? }
-        }
+        Kind::Read => Message::Read { volume, id: seq, range: data_range(name, header, None)? },
         Kind::ReadDone => {
             let data = (flags & FLAG_DATA != 0).then_some(payload);
             Message::ReadDone { volume, id: seq, data }

@@ -13,7 +13,9 @@ const MAGIC: u32 = 0x7265_7001;
 
 /// A header as it stands on the wire, little endian. Which fields a kind uses is told in
 /// docs/protocol.md; unused ones are zero, and a header in which they are not is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
 #[repr(C)]
 pub struct Header {
     magic: U32,

@@ -8,7 +8,9 @@ mod body;
 mod codec;
 mod header;
 
-pub use body::{AckKind, Auth, Hello, NonceBytes, Purpose, SideState, State, VolumeHello, VolumeState};
+pub use body::{
+    AckKind, Auth, Hello, NonceBytes, Purpose, SideState, State, VolumeHello, VolumeState,
+};
 pub use codec::{Encoded, decode};
 pub use header::{HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, WireError};
 

@@ -1,0 +1,329 @@
+//! Operators' commands: one runs at a time, the others wait for it.
+
+use super::Engine;
+use super::superblock::Then;
+use crate::effect::{Effect, Effects, IoError, Refusal, RefusalKind};
+use crate::input::{Command, CommandId};
+use crate::wire::Message;
+use metadata::Recovered;
+use types::{DiskState, Role};
+
+/// How far the running command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// At its beginning, or waiting there.
+    Start,
+    /// The peer is asked.
+    Asked(u64),
+    /// The peer has agreed.
+    Granted,
+    /// What is in flight ends.
+    Draining,
+    /// So many superblocks are on their way.
+    Saving(usize),
+}
+
+/// The running command.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub id: CommandId,
+    pub command: Command,
+    pub stage: Stage,
+}
+
+impl Engine {
+    pub(super) fn on_command(&mut self, id: CommandId, command: Command, out: &mut Effects) {
+        if self.stopping() {
+            let refusal = Refusal::new(RefusalKind::State, "the resource is going down");
+            return out.push(Effect::CommandDone { id, result: Err(refusal) });
+        }
+        match command {
+            // The link is not waited for by anybody: a command that hangs on it must not keep
+            // the operator from cutting it.
+            Command::Connect => {
+                if !self.dial.wanted {
+                    self.start_dialling(out);
+                }
+                out.push(Effect::CommandDone { id, result: Ok(()) });
+            }
+            Command::Disconnect => {
+                self.say_goodbye("disconnect", out);
+                out.push(Effect::CommandDone { id, result: Ok(()) });
+            }
+            command => self.commands.push_back((id, command)),
+        }
+    }
+
+    /// Goes on with the running command, and starts the next.
+    pub(super) fn pump_commands(&mut self, out: &mut Effects) {
+        // Bounded: each turn ends a command, or leaves the loop.
+        loop {
+            if self.running.is_none() {
+                let Some((id, command)) = self.commands.pop_front() else { return };
+                self.running = Some(Running { id, command, stage: Stage::Start });
+            }
+            let running = self.running.as_mut().expect("just started");
+            let stage = running.stage;
+            let result = match &mut running.command {
+                Command::Promote { force } => {
+                    let force = *force;
+                    self.pump_promote(force, stage, out)
+                }
+                Command::Demote => self.pump_demote(stage, out),
+                Command::Attach { volume, .. } => {
+                    let volume = *volume;
+                    self.pump_attach(volume, stage, out)
+                }
+                Command::Detach { volume } => {
+                    let volume = *volume;
+                    self.pump_detach(volume, stage, out)
+                }
+                Command::Stop => self.pump_stop(stage, out),
+                Command::Connect | Command::Disconnect => Ok(None),
+            };
+            match result {
+                Ok(Some(next)) => {
+                    let moved = next != stage;
+                    if let Some(running) = self.running.as_mut() {
+                        running.stage = next;
+                    }
+                    if !moved {
+                        return;
+                    }
+                }
+                Ok(None) => self.finish_command(Ok(()), out),
+                Err(refusal) => self.finish_command(Err(refusal), out),
+            }
+        }
+    }
+
+    pub(super) fn finish_command(&mut self, result: Result<(), Refusal>, out: &mut Effects) {
+        if let Some(running) = self.running.take() {
+            out.push(Effect::CommandDone { id: running.id, result });
+        }
+    }
+
+    /// One of the superblocks of the running command is durable.
+    pub(super) fn command_saved(&mut self, _v: usize, _out: &mut Effects) {
+        if let Some(Running { stage: Stage::Saving(left), .. }) = self.running.as_mut() {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// A disk failed under the running command: it has one superblock less to wait for, or is
+    /// over.
+    pub(super) fn command_lost_disk(&mut self, v: usize, why: &str, out: &mut Effects) {
+        let volume = self.volumes[v].id;
+        let name = format!("{}/{volume}", self.config.resource);
+        match self.running.as_mut() {
+            Some(Running { command: Command::Attach { volume: of, .. }, .. }) if *of == volume => {
+                let text = format!("{name}: {why}");
+                self.finish_command(Err(Refusal::new(RefusalKind::Failed, text)), out);
+            }
+            Some(Running { stage: Stage::Saving(left), .. }) => *left = left.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    pub(super) fn promoting(&self) -> bool {
+        matches!(&self.running, Some(Running { command: Command::Promote { .. }, .. }))
+    }
+
+    /// Whether clients' new requests are turned away because this node is becoming Secondary.
+    pub(super) fn demoting(&self) -> bool {
+        matches!(&self.running, Some(Running { command: Command::Demote, stage, .. }) if *stage != Stage::Start)
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        let stop = |command: &Command| matches!(command, Command::Stop);
+        self.stopped
+            || self.running.as_ref().is_some_and(|running| stop(&running.command))
+            || self.commands.iter().any(|(_, command)| stop(command))
+    }
+
+    fn pump_attach(
+        &mut self,
+        volume: types::VolumeId,
+        stage: Stage,
+        out: &mut Effects,
+    ) -> Result<Option<Stage>, Refusal> {
+        let Some(v) = self.find_volume(volume) else {
+            let text = format!("resource {} has no volume {volume}", self.config.resource);
+            return Err(Refusal::new(RefusalKind::State, text));
+        };
+        match stage {
+            Stage::Start => {
+                if self.volumes[v].meta.is_some() {
+                    let text = format!("{}/{volume} has a disk already", self.config.resource);
+                    return Err(Refusal::new(RefusalKind::State, text));
+                }
+                let Some(Running { command: Command::Attach { recovered, granule, .. }, .. }) =
+                    self.running.as_ref()
+                else {
+                    unreachable!("the running command is the attach");
+                };
+                let (recovered, granule) = (recovered.clone(), *granule);
+                self.take_disk(v, *recovered, granule, out);
+                Ok(Some(Stage::Saving(1)))
+            }
+            Stage::Saving(0) => {
+                let flags = self.volumes[v].metadata().superblock.flags;
+                let state = match (flags.consistent, flags.was_up_to_date) {
+                    (false, _) => DiskState::Inconsistent,
+                    (true, false) => DiskState::Outdated,
+                    (true, true) => DiskState::UpToDate,
+                };
+                self.set_disk(v, state, "attach", out);
+                if self.link.is_some() {
+                    self.renegotiate("a disk was attached", out);
+                }
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+
+    fn take_disk(&mut self, v: usize, recovered: Recovered, granule: u64, out: &mut Effects) {
+        assert!(granule.is_power_of_two() && granule <= types::BLOCK_BYTES, "granule {granule}");
+        let node = self.config.node;
+        let primary = self.role == Role::Primary;
+        let vol = &mut self.volumes[v];
+        let mut metadata = recovered.metadata;
+        let superblock = &mut metadata.superblock;
+        superblock.flags.attached = true;
+        superblock.flags.primary = primary;
+        superblock.node = Some(node);
+        if superblock.agreed_bytes != 0 {
+            vol.size = superblock.agreed_bytes;
+        }
+        vol.meta = Some(metadata);
+        vol.granule = granule;
+        vol.session.ended = true;
+        // What happened before this disk was here is not known to its log: a generation of its own.
+        if !vol.joined() {
+            vol.minted = super::volume::Minted::No;
+        }
+        vol.log.reset();
+        self.set_disk(v, DiskState::Attaching, "attach", out);
+        self.save_superblock(v, Then::Command, out);
+    }
+
+    fn pump_detach(
+        &mut self,
+        volume: types::VolumeId,
+        stage: Stage,
+        out: &mut Effects,
+    ) -> Result<Option<Stage>, Refusal> {
+        let Some(v) = self.find_volume(volume) else {
+            let text = format!("resource {} has no volume {volume}", self.config.resource);
+            return Err(Refusal::new(RefusalKind::State, text));
+        };
+        match stage {
+            Stage::Start => {
+                let vol = &self.volumes[v];
+                if vol.meta.is_none() {
+                    return Ok(None);
+                }
+                let peer_good = vol.joined() && vol.peer_disk == DiskState::UpToDate;
+                if self.role == Role::Primary && !peer_good {
+                    let text = format!(
+                        "{}/{volume} is Primary and the peer has no UpToDate copy: run `secondary` first",
+                        self.config.resource
+                    );
+                    return Err(Refusal::new(RefusalKind::NoData, text));
+                }
+                self.set_disk(v, DiskState::Detaching, "detach", out);
+                let disk = DiskState::Diskless;
+                if self.volumes[v].joined() {
+                    self.send(Message::DiskIs { volume, disk }, out);
+                }
+                Ok(Some(Stage::Draining))
+            }
+            Stage::Draining => {
+                if !self.volumes[v].order.is_empty() || !self.detach_clean(v, out) {
+                    return Ok(Some(Stage::Draining));
+                }
+                self.save_detached(v, out);
+                Ok(Some(Stage::Saving(1)))
+            }
+            Stage::Saving(0) => {
+                self.drop_disk(v, out);
+                self.set_disk(v, DiskState::Diskless, "detach", out);
+                out.push(Effect::Detached { volume });
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+
+    /// Flushes, empties the log, saves the bitmap; true when nothing is left to do.
+    fn detach_clean(&mut self, v: usize, out: &mut Effects) -> bool {
+        if self.volumes[v].meta.is_none() {
+            return true;
+        }
+        if !self.quiesce_volume(v, out) {
+            return false;
+        }
+        let vol = &self.volumes[v];
+        let idle = vol.saves.is_idle() && vol.log.bitmap_saves == 0;
+        let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
+        if unsaved {
+            self.save_bitmap(v, None, out);
+            return false;
+        }
+        idle
+    }
+
+    fn save_detached(&mut self, v: usize, out: &mut Effects) {
+        let superblock = &mut self.volumes[v].metadata().superblock;
+        superblock.flags.attached = false;
+        superblock.flags.primary = false;
+        self.save_superblock(v, Then::Command, out);
+    }
+
+    /// The orderly end of everything.
+    fn pump_stop(&mut self, stage: Stage, out: &mut Effects) -> Result<Option<Stage>, Refusal> {
+        match stage {
+            Stage::Start => {
+                for v in 0..self.volumes.len() {
+                    self.fail_queued(v, IoError::Shutdown, out);
+                }
+                Ok(Some(Stage::Draining))
+            }
+            Stage::Draining => {
+                // First with the peer, as long as it is there; then without it.
+                if self.link.as_ref().is_some_and(|link| !link.established()) || self.undecided() {
+                    self.say_goodbye("going down", out);
+                    return Ok(Some(Stage::Draining));
+                }
+                let mut clean = true;
+                for v in 0..self.volumes.len() {
+                    clean &= self.volumes[v].order.is_empty() && self.detach_clean(v, out);
+                }
+                if !clean {
+                    return Ok(Some(Stage::Draining));
+                }
+                self.say_goodbye("going down", out);
+                let attached: Vec<usize> =
+                    (0..self.volumes.len()).filter(|&v| self.volumes[v].meta.is_some()).collect();
+                for &v in &attached {
+                    self.save_detached(v, out);
+                }
+                Ok(Some(Stage::Saving(attached.len())))
+            }
+            Stage::Saving(0) => {
+                for v in 0..self.volumes.len() {
+                    if self.volumes[v].meta.is_some() {
+                        self.drop_disk(v, out);
+                        self.set_disk(v, DiskState::Diskless, "going down", out);
+                        out.push(Effect::Detached { volume: self.volumes[v].id });
+                    }
+                }
+                self.set_role(Role::Secondary, "going down", out);
+                self.stopped = true;
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The local disk: operations in their turn, their ends, and the loss of the disk.
+
+use super::Engine;
+use super::order::UnitId;
+use super::read::Reader;
+use super::volume::{Payload, Work};
+use crate::effect::{DiskOp, Effect, Effects};
+use crate::event::Event;
+use crate::input::{DiskError, DiskOpId};
+use crate::wire::Message;
+use bytes::Bytes;
+use types::{ByteRange, DiskState};
+
+/// What a disk operation under way is for.
+#[derive(Debug)]
+pub(super) enum DiskUse {
+    /// A part of a place in the local order.
+    Unit(UnitId),
+    /// A read outside the order.
+    Read(Reader, ByteRange),
+    /// The one flush of the volume.
+    Flush,
+}
+
+impl Engine {
+    pub(super) fn disk_op(&mut self, v: usize, what: DiskUse, op: DiskOp, out: &mut Effects) {
+        let id = DiskOpId(self.next_op);
+        self.next_op += 1;
+        self.disk_ops.insert(id, (v, what));
+        let volume = self.volumes[v].id;
+        out.push(Effect::Disk { volume, id, op });
+    }
+
+    /// A place in the local order has come up.
+    pub(super) fn start_unit(&mut self, v: usize, unit: UnitId, out: &mut Effects) {
+        let ops = match &self.volumes[v].work[&unit].work {
+            Work::Local(id) => {
+                let write = &self.volumes[v].local[id];
+                let rest = [write.range];
+                write_ops(&rest, &write.payload, write.range, write.fua)
+            }
+            Work::Mirror(seq) => {
+                let (rest, payload, range, fua) = self.mirror_ops(v, *seq);
+                write_ops(&rest, &payload, range, fua)
+            }
+            Work::ResyncRead(range, _) => vec![DiskOp::Read(*range)],
+            Work::ResyncWrite(range, data) => {
+                let payload = match data {
+                    Some(data) => Payload::Data(data.clone()),
+                    None => Payload::Zero { unmap: true },
+                };
+                write_ops(&[*range], &payload, *range, false)
+            }
+        };
+        // A disk that failed takes nothing more, and what has nothing left to write is done.
+        let gone = !self.volumes[v].has_disk();
+        if ops.is_empty() || gone {
+            return self.finish_unit(v, unit, gone, out);
+        }
+        self.volumes[v].work.get_mut(&unit).expect("just seen").ops = ops.len();
+        for op in ops {
+            if let DiskOp::Write { range, .. } | DiskOp::Zero { range, .. } = &op {
+                self.volumes[v].counters.written_bytes += range.len;
+            }
+            self.disk_op(v, DiskUse::Unit(unit), op, out);
+        }
+    }
+
+    pub(super) fn on_disk_done(
+        &mut self,
+        id: DiskOpId,
+        result: Result<Bytes, DiskError>,
+        out: &mut Effects,
+    ) {
+        let Some((v, what)) = self.disk_ops.remove(&id) else { return };
+        self.touch(v);
+        match what {
+            DiskUse::Unit(unit) => self.on_unit_op(v, unit, result, out),
+            DiskUse::Read(reader, range) => {
+                if let Err(error) = &result {
+                    self.fail_disk(v, &format!("read at {range}: {error}"), out);
+                }
+                self.on_read(v, reader, range, result, out);
+            }
+            DiskUse::Flush => match result {
+                Ok(_) => self.on_flush_done(v, out),
+                // Final: what the flush did not write may be gone, and trying again would hide it.
+                Err(error) => self.fail_disk(v, &format!("flush: {error}"), out),
+            },
+        }
+    }
+
+    fn on_unit_op(
+        &mut self,
+        v: usize,
+        unit: UnitId,
+        result: Result<Bytes, DiskError>,
+        out: &mut Effects,
+    ) {
+        let work = self.volumes[v].work.get_mut(&unit).expect("a unit waits for its operations");
+        work.ops -= 1;
+        let mut why = None;
+        match result {
+            Ok(data) => work.data = Some(data),
+            Err(error) => {
+                work.failed = true;
+                why = Some(error);
+            }
+        }
+        let (left, failed) = (work.ops, work.failed);
+        let reading = matches!(work.work, Work::ResyncRead(..));
+        if let Some(error) = why {
+            let what = if reading { "read" } else { "write" };
+            if !reading {
+                self.fail_disk(v, &format!("{what}: {error}"), out);
+            }
+        }
+        if left == 0 {
+            self.finish_unit(v, unit, failed, out);
+        }
+    }
+
+    fn finish_unit(&mut self, v: usize, unit: UnitId, failed: bool, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let ready = vol.order.finish(unit);
+        let done = vol.work.remove(&unit).expect("a unit is finished once");
+        if !matches!(done.work, Work::ResyncRead(..)) {
+            vol.durable.wrote();
+        }
+        match done.work {
+            Work::Local(id) => self.local_write_done(v, id, failed, out),
+            Work::Mirror(seq) => self.mirror_done(v, seq, failed, out),
+            Work::ResyncRead(range, epoch) => {
+                let data = done.data.filter(|_| !failed);
+                self.resync_read_done(v, epoch, range, data, out);
+            }
+            Work::ResyncWrite(range, _) => self.resync_write_done(v, range, failed),
+        }
+        for unit in ready {
+            self.start_unit(v, unit, out);
+        }
+        self.touch(v);
+    }
+
+    /// The disk is of no more use: go on without it. (on-io-error detach, the default.)
+    pub(super) fn fail_disk(&mut self, v: usize, why: &str, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        if vol.meta.is_none() {
+            return;
+        }
+        let volume = vol.id;
+        out.push(Effect::Event(Event::DiskFailed { volume, text: why.to_owned() }));
+        self.set_disk(v, DiskState::Failed, why, out);
+        self.drop_disk(v, out);
+        self.set_disk(v, DiskState::Diskless, "the disk failed", out);
+        if self.volumes[v].joined() {
+            self.send(Message::DiskIs { volume, disk: DiskState::Diskless }, out);
+        }
+        self.command_lost_disk(v, why, out);
+        out.push(Effect::Detached { volume });
+        self.touch(v);
+    }
+
+    /// Forgets everything that is about the disk. What is in flight ends by itself.
+    pub(super) fn drop_disk(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        vol.meta = None;
+        vol.log.reset();
+        vol.sync = None;
+        vol.session.ended = true;
+        let waiting: Vec<_> = vol.log.take_waiting().collect();
+        for piece in waiting.into_iter().rev() {
+            vol.queue.push_front(piece);
+        }
+        while let Some(lock) = vol.locks.first().copied() {
+            vol.unlock(lock);
+        }
+        let flushes = vol.durable.lose_disk();
+        vol.saves.take_waiters();
+        for then in flushes {
+            self.flush_then(v, then, false, out);
+        }
+    }
+}
+
+/// The operations that write `rest` of a payload that was meant for `range`.
+fn write_ops(rest: &[ByteRange], payload: &Payload, range: ByteRange, fua: bool) -> Vec<DiskOp> {
+    let op = |part: &ByteRange| match payload {
+        Payload::Data(data) => {
+            let from = (part.offset - range.offset) as usize;
+            let data = data.slice(from..from + part.len as usize);
+            DiskOp::Write { range: *part, data, fua }
+        }
+        Payload::Zero { unmap } => DiskOp::Zero { range: *part, unmap: *unmap, fua },
+    };
+    rest.iter().map(op).collect()
+}

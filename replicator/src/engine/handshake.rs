@@ -1,0 +1,546 @@
+//! The handshake: who is there, what each has, and what follows from it.
+//!
+//! Both sides say the same in the same order; each decides alone, and the decision table is
+//! antisymmetric. New traffic starts when both have said `Ready`: then everything that the
+//! decision needs is durable on both sides, and both know the new session.
+
+use super::Engine;
+use super::auth;
+use super::link::{Loss, Phase};
+use super::superblock::Then;
+use super::volume::{Mode, Session};
+use crate::effect::{Effect, Effects};
+use crate::event::Event;
+use crate::input::LinkEpoch;
+use crate::wire::{
+    Auth, Hello, Message, PROTOCOL_VERSION, Purpose, RefuseCode, SideState, State, VolumeHello,
+    VolumeState,
+};
+use metadata::{Decision, Extent, GenerationId, Generations, Side, Verdict, decide};
+use types::{DiskState, NodeId, Protocol, Role};
+
+/// What follows from the verdict, for one volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Go on in the session.
+    Resume,
+    /// The copies are equal.
+    InSync,
+    /// A resync from here.
+    Source(Extent),
+    /// A resync to here.
+    Target(Extent),
+    /// Connected, with a disk on one side only, or none that is of use.
+    Idle,
+}
+
+impl Engine {
+    pub(super) fn make_hello(&mut self) -> Hello {
+        let mut nonce = [0; 32];
+        for part in nonce.chunks_exact_mut(8) {
+            part.copy_from_slice(&self.ids.next_u64().to_le_bytes());
+        }
+        let volumes = self.volumes.iter().map(|vol| VolumeHello {
+            volume: vol.id.0,
+            session: vol.session.id,
+            peer_incarnation: vol.session.peer_incarnation,
+            resumable: vol.session.resumable(),
+        });
+        Hello {
+            purpose: Purpose::Replicate,
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            features: 0,
+            resource: self.config.resource.clone(),
+            node: self.config.node.0,
+            name: self.config.node_name.clone(),
+            incarnation: self.incarnation,
+            nonce,
+            authenticate: self.config.options.shared_secret.is_some(),
+            volumes: volumes.collect(),
+        }
+    }
+
+    pub(super) fn on_hello(&mut self, hello: Box<Hello>, out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.peer_hello.is_none()) else {
+            return self.protocol_error("a second hello", out);
+        };
+        if link.phase != Phase::Greeting {
+            return self.protocol_error("a hello out of turn", out);
+        }
+        if let Err(text) = self.check_hello(&hello) {
+            let code = match hello.authenticate == self.config.options.shared_secret.is_some() {
+                true => RefuseCode::Mismatch,
+                false => RefuseCode::Authentication,
+            };
+            return self.refuse_link(code, text, out);
+        }
+        let link = self.link.as_mut().expect("just seen");
+        link.peer_hello = Some(hello);
+        match &self.config.options.shared_secret {
+            None => self.begin_draining(out),
+            Some(secret) => {
+                let peer = link.peer_hello.as_ref().expect("just set");
+                let proof = auth::prove(secret, &link.hello, peer);
+                link.phase = Phase::Proving;
+                self.send(Message::Auth(proof), out);
+            }
+        }
+    }
+
+    fn check_hello(&self, hello: &Hello) -> Result<(), String> {
+        let here = &self.config;
+        if hello.version_min > PROTOCOL_VERSION || hello.version_max < PROTOCOL_VERSION {
+            return Err(format!(
+                "protocol versions do not meet: {} speaks {PROTOCOL_VERSION}, the peer {} to {}; \
+                 run the same release on both nodes",
+                here.node_name, hello.version_min, hello.version_max
+            ));
+        }
+        if hello.purpose != Purpose::Replicate {
+            return Err("a connection that only inspects is not served yet".to_owned());
+        }
+        if hello.resource != here.resource {
+            return Err(format!(
+                "resource `{}` here, `{}` at the peer: correct the addresses in the configuration",
+                here.resource, hello.resource
+            ));
+        }
+        if NodeId(hello.node) != here.peer() {
+            return Err(format!(
+                "node id {} expected of the peer, it has {}: the `on` sections differ between the nodes",
+                here.peer(),
+                hello.node
+            ));
+        }
+        let secret = here.options.shared_secret.is_some();
+        if hello.authenticate != secret {
+            let (with, without) = if secret { ("here", "the peer") } else { ("the peer", "here") };
+            return Err(format!(
+                "shared-secret is set at {with} and not at {without}: set the same on both nodes"
+            ));
+        }
+        let mine: Vec<u16> = self.volumes.iter().map(|vol| vol.id.0).collect();
+        let theirs: Vec<u16> = hello.volumes.iter().map(|vol| vol.volume).collect();
+        if mine != theirs {
+            return Err(format!("volumes {mine:?} here, {theirs:?} at the peer"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_auth(&mut self, proof: &Auth, out: &mut Effects) {
+        let link = self.link.as_ref().filter(|link| link.phase == Phase::Proving);
+        let (Some(link), Some(secret)) = (link, &self.config.options.shared_secret) else {
+            return self.protocol_error("a proof out of turn", out);
+        };
+        let peer = link.peer_hello.as_ref().expect("a hello precedes the proof");
+        if !auth::verify(secret, peer, &link.hello, proof) {
+            let text = "the shared secrets differ".to_owned();
+            return self.refuse_link(RefuseCode::Authentication, text, out);
+        }
+        self.begin_draining(out);
+    }
+
+    fn begin_draining(&mut self, out: &mut Effects) {
+        self.link.as_mut().expect("in a handshake").phase = Phase::Draining;
+        self.pump_draining(out);
+    }
+
+    /// Whether both sides can go on in the session of that volume: both compute the same.
+    fn resumable(&self, v: usize) -> bool {
+        let Some(link) = &self.link else { return false };
+        let Some(peer) = &link.peer_hello else { return false };
+        let (mine, theirs) = (link.hello.volumes[v], peer.volumes[v]);
+        mine.resumable
+            && theirs.resumable
+            && mine.session == theirs.session
+            && mine.peer_incarnation == peer.incarnation
+            && theirs.peer_incarnation == link.hello.incarnation
+    }
+
+    /// Sends our state once it will stay true. In a volume whose session is over, what was in
+    /// flight is marked now, and everything on its way to the disk ends first.
+    pub(super) fn pump_draining(&mut self, out: &mut Effects) {
+        if self.link.as_ref().is_none_or(|link| link.phase != Phase::Draining) {
+            return;
+        }
+        let mut drained = true;
+        for v in 0..self.volumes.len() {
+            if self.resumable(v) {
+                continue;
+            }
+            if !self.volumes[v].session.ended {
+                self.end_session(v, out);
+            }
+            let vol = &self.volumes[v];
+            let saving = vol.minted == super::volume::Minted::Saving;
+            drained &= vol.order.is_empty() && !saving && vol.saves.is_idle();
+        }
+        if !drained {
+            return;
+        }
+        let state = self.make_state();
+        let link = self.link.as_mut().expect("just seen");
+        link.phase = Phase::Deciding;
+        link.state = Some(state.clone());
+        self.send(Message::State(Box::new(state)), out);
+        self.try_decide(out);
+    }
+
+    fn make_state(&mut self) -> State {
+        let mut volumes = Vec::new();
+        for v in 0..self.volumes.len() {
+            let new_session = self.ids.next_u64() | 1;
+            let resync_name = GenerationId::from_random(self.ids.next_u64()).0;
+            let (node, now) = (self.config.node, self.now);
+            let vol = &self.volumes[v];
+            let none = Generations::just_created(node, now);
+            let superblock = vol.meta.as_ref().map(|meta| &meta.superblock);
+            let flags = superblock.map(|superblock| superblock.flags).unwrap_or_default();
+            volumes.push(VolumeState {
+                volume: vol.id.0,
+                new_session,
+                resync_name,
+                received: vol.session.received,
+                disk_bytes: vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes()),
+                agreed_bytes: superblock.map_or(vol.size, |superblock| superblock.agreed_bytes),
+                side: SideState {
+                    disk: vol.disk,
+                    generations: superblock.map_or(none, |s| s.generations.clone()),
+                    crashed_primary: flags.crashed_primary,
+                    peer_outdated: flags.peer_outdated,
+                    full_sync: flags.full_sync,
+                    dirty_blocks: vol.dirty_blocks(),
+                    discard_my_data: false,
+                    disk_incarnation: superblock.map_or(0, |s| s.disk_incarnation),
+                    newest_exposed: superblock.map_or(GenerationId::UNSET, |s| s.newest_exposed),
+                },
+            });
+        }
+        let settings = self.config.options.must_match.iter();
+        let mut settings: Vec<_> = settings.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let two = if self.config.options.allow_two_primaries { "yes" } else { "no" };
+        settings.push(("allow-two-primaries".to_owned(), two.to_owned()));
+        State { primary: self.role == Role::Primary, settings, volumes }
+    }
+
+    pub(super) fn on_state(&mut self, state: Box<State>, out: &mut Effects) {
+        let link = self.link.as_mut().filter(|link| {
+            matches!(link.phase, Phase::Draining | Phase::Deciding) && link.peer_state.is_none()
+        });
+        let Some(link) = link else { return self.protocol_error("a state out of turn", out) };
+        link.peer_state = Some(state);
+        self.try_decide(out);
+    }
+
+    /// With both states known, the verdict.
+    fn try_decide(&mut self, out: &mut Effects) {
+        let Some(link) = self.link.as_ref().filter(|link| link.phase == Phase::Deciding) else {
+            return;
+        };
+        let (Some(mine), Some(theirs)) = (link.state.clone(), link.peer_state.clone()) else {
+            return;
+        };
+        if let Some(text) = settings_differ(&mine, &theirs) {
+            return self.refuse_link(RefuseCode::Mismatch, text, out);
+        }
+        if mine.primary && theirs.primary && !self.config.options.allow_two_primaries {
+            let text = "both nodes are Primary and allow-two-primaries is not set: \
+                        run `secondary` on one of them, then `connect` on both";
+            return self.refuse_link(RefuseCode::Data, text.to_owned(), out);
+        }
+        if theirs.volumes.len() != self.volumes.len() {
+            return self.protocol_error("a state with other volumes than the hello", out);
+        }
+        let mut plans = Vec::new();
+        for v in 0..self.volumes.len() {
+            let resumable = self.resumable(v);
+            let me = side(self.config.node, &mine, v, resumable);
+            let peer = side(self.config.peer(), &theirs, v, resumable);
+            let decision = decide(&me, &peer, Protocol::C);
+            match self.judge_verdict(v, &me, &peer, decision, &theirs.volumes[v], out) {
+                Ok(plan) => plans.push(plan),
+                Err((code, text)) => return self.refuse_link(code, text, out),
+            }
+        }
+        let link = self.link.as_mut().expect("just seen");
+        link.phase = Phase::Settling;
+        link.plans.clone_from(&plans);
+        self.split_brain = None;
+        self.last_refusal = None;
+        for (v, plan) in plans.into_iter().enumerate() {
+            self.apply_plan(v, plan, &mine.volumes[v], &theirs.volumes[v], out);
+        }
+        self.pump_ready(out);
+    }
+
+    fn judge_verdict(
+        &mut self,
+        v: usize,
+        me: &Side,
+        peer: &Side,
+        decision: Decision,
+        theirs: &VolumeState,
+        out: &mut Effects,
+    ) -> Result<Plan, (RefuseCode, String)> {
+        let volume = self.volumes[v].id;
+        let name = format!("{}/{volume}", self.config.resource);
+        let text = format!("{:?} ({})", decision.verdict, decision.rule.explain());
+        out.push(Effect::Event(Event::Verdict { volume, text }));
+        let plan = match decision.verdict {
+            Verdict::Resume => Plan::Resume,
+            Verdict::InSync => Plan::InSync,
+            Verdict::Source(extent) => Plan::Source(extent),
+            Verdict::Target(extent) => Plan::Target(extent),
+            Verdict::BothUnusable
+            | Verdict::NoPeerDisk
+            | Verdict::NoLocalDisk
+            | Verdict::NeitherDisk => Plan::Idle,
+            Verdict::SplitBrain { .. } => {
+                let text = format!(
+                    "split brain on {name}: both nodes wrote alone since {}; marked: {} blocks here, \
+                     {} at the peer; nothing is discarded, both stand alone until an operator decides",
+                    me.generations.bitmap.id, me.dirty_blocks, peer.dirty_blocks
+                );
+                out.push(Effect::Event(Event::SplitBrain { volume, text: text.clone() }));
+                return Err((RefuseCode::SplitBrain, text));
+            }
+            Verdict::Unrelated => {
+                let text = format!(
+                    "{name}: the data of the two nodes never had anything in common; to give one \
+                     copy up, run `create-md --force` on it"
+                );
+                return Err((RefuseCode::Data, text));
+            }
+            Verdict::Refuse(reason) => {
+                return Err((RefuseCode::Data, format!("{name}: {}", reason.explain())));
+            }
+        };
+        self.check_size(v, theirs).map_err(|text| (RefuseCode::Data, format!("{name}: {text}")))?;
+        if matches!(plan, Plan::Target(_)) && self.role == Role::Primary {
+            let idle =
+                !self.has_clients() && !self.volumes.iter().any(|vol| vol.clients_since_loss);
+            if !idle {
+                let text = format!(
+                    "{name}: {} is Primary and would become SyncTarget (rr-conflict disconnect): run \
+                     `secondary` there, then `connect` on both",
+                    self.config.node_name
+                );
+                return Err((RefuseCode::Data, text));
+            }
+            // No client has had the device open since the link was lost: nobody is betrayed.
+            self.demote_for_resync(out);
+        }
+        Ok(plan)
+    }
+
+    fn check_size(&self, v: usize, theirs: &VolumeState) -> Result<(), String> {
+        let vol = &self.volumes[v];
+        let mine = vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes());
+        let size = agreed_size(vol.size_agreed(), mine, theirs.agreed_bytes, theirs.disk_bytes);
+        size.map(|_| ())
+    }
+
+    /// Does what the verdict asks for before `Ready`.
+    fn apply_plan(
+        &mut self,
+        v: usize,
+        plan: Plan,
+        mine: &VolumeState,
+        theirs: &VolumeState,
+        out: &mut Effects,
+    ) {
+        let arbiter = self.config.is_arbiter();
+        let epoch = self.link_epoch().expect("in a handshake");
+        let vol = &mut self.volumes[v];
+        let disk_bytes = vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes());
+        let agreed =
+            agreed_size(vol.size_agreed(), disk_bytes, theirs.agreed_bytes, theirs.disk_bytes)
+                .expect("checked with the verdict");
+        vol.size = agreed;
+        if plan == Plan::Resume {
+            return self.resume(v, theirs.received, out);
+        }
+        let session = if arbiter { mine.new_session } else { theirs.new_session };
+        let peer = self.link.as_ref().and_then(|link| link.peer_hello.as_ref());
+        let peer_incarnation = peer.expect("a hello precedes the state").incarnation;
+        let vol = &mut self.volumes[v];
+        vol.session =
+            Session { id: session, peer_incarnation, ended: false, next_seq: 1, received: 0 };
+        vol.sync = None;
+        let Some(meta) = vol.meta.as_mut() else { return };
+        meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
+        let (node, now) = (self.config.node, self.now);
+        let superblock = &mut meta.superblock;
+        superblock.agreed_bytes = agreed;
+        let name = match plan {
+            Plan::Source(_) => mine.resync_name,
+            _ => theirs.resync_name,
+        };
+        let name = GenerationId(name);
+        match plan {
+            Plan::InSync => {
+                superblock.generations.settled_with_peer();
+                superblock.flags.crashed_primary = false;
+            }
+            Plan::Source(Extent::Full) => {
+                superblock.flags.full_sync = true;
+                superblock.generations.begin_full_resync_as_source(name, node, now);
+                vol.mark_all();
+            }
+            Plan::Target(extent) => {
+                superblock.flags.consistent = false;
+                superblock.flags.was_up_to_date = false;
+                if extent == Extent::Full {
+                    superblock.flags.full_sync = true;
+                    superblock.generations.begin_full_resync_as_target(name, node, now);
+                    vol.mark_all();
+                }
+            }
+            Plan::Source(Extent::Bitmap) | Plan::Idle | Plan::Resume => {}
+        }
+        self.link.as_mut().expect("in a handshake").saves_pending += 1;
+        self.save_superblock(v, Then::Handshake(epoch), out);
+        match plan {
+            Plan::Target(_) => {
+                self.set_disk(v, DiskState::Inconsistent, "a resync begins", out);
+            }
+            Plan::InSync => self.set_disk(v, DiskState::UpToDate, "equal to the peer's", out),
+            Plan::Source(_) | Plan::Idle | Plan::Resume => {}
+        }
+        if matches!(plan, Plan::Source(Extent::Bitmap) | Plan::Target(Extent::Bitmap)) {
+            self.send_bitmap(v, out);
+        }
+    }
+
+    pub(super) fn handshake_saved(&mut self, epoch: LinkEpoch, out: &mut Effects) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.epoch == epoch) {
+            link.saves_pending -= 1;
+            self.pump_ready(out);
+        }
+    }
+
+    fn pump_ready(&mut self, out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Settling) else {
+            return;
+        };
+        if link.saves_pending == 0 && !link.ready_sent {
+            link.ready_sent = true;
+            self.send(Message::Ready, out);
+        }
+        self.try_join(out);
+    }
+
+    pub(super) fn on_ready(&mut self, out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Settling) else {
+            return self.protocol_error("ready out of turn", out);
+        };
+        link.ready_received = true;
+        self.try_join(out);
+    }
+
+    fn try_join(&mut self, out: &mut Effects) {
+        let link = self.link.as_mut().expect("in a handshake");
+        if link.ready_sent && link.ready_received {
+            link.phase = Phase::Established;
+            let plans = link.plans.clone();
+            let state = link.peer_state.clone().expect("the verdict was taken");
+            self.join(&plans, &state, out);
+        }
+    }
+
+    /// Whether a bitmap may come in now.
+    pub(super) fn expects_bitmap(&self, v: usize) -> bool {
+        let Some(link) = &self.link else { return false };
+        let settling = link.phase == Phase::Settling && !link.ready_received;
+        let resync = match link.plans.get(v) {
+            Some(Plan::Source(_) | Plan::Target(_)) => true,
+            Some(Plan::Resume) => self.volumes[v].sync.is_some(),
+            Some(Plan::InSync | Plan::Idle) | None => false,
+        };
+        let target = self.volumes[v].sync.as_ref().is_some_and(super::resync::Sync::is_target);
+        settling && resync || link.established() && target
+    }
+
+    /// A volume's data changed under the link: negotiate anew, at once.
+    pub(super) fn renegotiate(&mut self, why: &str, out: &mut Effects) {
+        self.drop_link(Loss::Renegotiate, why, out);
+    }
+
+    /// Closes the link with a good-bye.
+    pub(super) fn say_goodbye(&mut self, why: &str, out: &mut Effects) {
+        self.dial.wanted = false;
+        if self.link.is_some() {
+            self.send(Message::Bye, out);
+            self.drop_link(Loss::Ordered, why, out);
+        } else {
+            self.set_connection(types::ConnectionState::StandAlone, why, out);
+            self.decide_all_alone(out);
+        }
+    }
+
+    /// Whether any volume still waits for a lost peer.
+    pub(super) fn undecided(&self) -> bool {
+        self.volumes.iter().any(|vol| matches!(vol.mode, Mode::Waiting { .. }))
+    }
+}
+
+impl super::volume::Volume {
+    /// The size that was agreed with a peer, or shown to clients.
+    fn size_agreed(&self) -> u64 {
+        self.meta.as_ref().map_or(self.size, |meta| meta.superblock.agreed_bytes)
+    }
+}
+
+/// The size that both can have; zero if neither has a disk.
+fn agreed_size(mine: u64, my_disk: u64, theirs: u64, their_disk: u64) -> Result<u64, String> {
+    let disks = [my_disk, their_disk].into_iter().filter(|bytes| *bytes > 0);
+    let agreed = match (mine, theirs) {
+        (0, 0) => return Ok(disks.min().unwrap_or(0)),
+        (0, agreed) | (agreed, 0) => agreed,
+        (one, other) if one == other => one,
+        (one, other) => {
+            return Err(format!("the size is {one} bytes here and {other} at the peer"));
+        }
+    };
+    match disks.min() {
+        Some(smaller) if smaller < agreed => {
+            Err(format!("a disk of {smaller} bytes is too small for the volume of {agreed} bytes"))
+        }
+        _ => Ok(agreed),
+    }
+}
+
+fn side(node: NodeId, state: &State, v: usize, resumable: bool) -> Side {
+    let side = state.volumes[v].side.clone();
+    Side {
+        node,
+        generations: side.generations,
+        disk: side.disk,
+        primary: state.primary,
+        crashed_primary: side.crashed_primary,
+        peer_outdated: side.peer_outdated,
+        full_sync: side.full_sync,
+        dirty_blocks: side.dirty_blocks,
+        resumable,
+        discard_my_data: side.discard_my_data,
+        disk_incarnation: side.disk_incarnation,
+        newest_exposed: side.newest_exposed,
+    }
+}
+
+fn settings_differ(mine: &State, theirs: &State) -> Option<String> {
+    let differing = mine.settings.iter().find_map(|(name, value)| {
+        let other = theirs.settings.iter().find(|(other, _)| other == name);
+        match other {
+            Some((_, other)) if other == value => None,
+            Some((_, other)) => Some((name, value, other.as_str())),
+            None => Some((name, value, "not known")),
+        }
+    });
+    differing.map(|(name, mine, theirs)| {
+        format!(
+            "option {name} is `{mine}` here and `{theirs}` at the peer: set the same on both nodes"
+        )
+    })
+}

@@ -1,0 +1,274 @@
+//! The peer's writes: their verdict against our own, their place, their answer.
+//!
+//! Two writes, one of each node, that overlap are *concurrent* if neither origin had received the
+//! other's when it numbered its own. The arbiter's write comes second then, on both nodes: here,
+//! on the arbiter, the overlapped part of the peer's write is dropped; on the other node the
+//! arbiter's write queues behind the local one. Both nodes reach that verdict alone, because the
+//! link is one stream.
+
+use super::Engine;
+use super::durable::FlushThen;
+use super::volume::{Minted, Payload, Work, has_data};
+use crate::effect::{Effect, Effects};
+use crate::event::Event;
+use crate::wire::{AckKind, Message, Stamp};
+use types::ByteRange;
+
+/// How far a write of the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// In the local order, or in flight.
+    Busy,
+    /// On the disk, to be durable before it is answered.
+    Flushing,
+    /// On the disk, to be marked durably before it is answered.
+    Marking,
+    /// Answered.
+    Answered(AckKind),
+}
+
+/// A write of the peer that is not settled.
+#[derive(Debug)]
+pub(super) struct MirrorWrite {
+    pub range: ByteRange,
+    /// What of it is written: all but what concurrent writes of the arbiter's cover.
+    rest: Vec<ByteRange>,
+    /// Until it is on the disk.
+    payload: Option<Payload>,
+    fua: bool,
+    stage: Stage,
+    /// The peer has said that it is on both disks.
+    settled: bool,
+}
+
+impl MirrorWrite {
+    /// Whether it is on the local disk.
+    pub(super) fn is_applied(&self) -> bool {
+        self.stage != Stage::Busy
+    }
+
+    fn kind(&self) -> AckKind {
+        let whole = self.rest.len() == 1 && self.rest[0] == self.range;
+        if whole { AckKind::Written } else { AckKind::Superseded }
+    }
+}
+
+impl Engine {
+    pub(super) fn on_mirror(
+        &mut self,
+        v: usize,
+        stamp: Stamp,
+        range: ByteRange,
+        payload: Payload,
+        fua: bool,
+        out: &mut Effects,
+    ) {
+        let vol = &mut self.volumes[v];
+        if stamp.seq != vol.session.received + 1 {
+            return self.protocol_error("a write out of sequence", out);
+        }
+        if vol.size != 0 && range.end() > vol.size {
+            return self.protocol_error("a write beyond the end of the volume", out);
+        }
+        if stamp.seen >= vol.session.next_seq {
+            return self.protocol_error("a write that saw what was not sent", out);
+        }
+        vol.session.received = stamp.seq;
+        vol.counters.received_bytes += range.len;
+        self.settle_below(v, stamp.settled_below, out);
+        let vol = &mut self.volumes[v];
+        if !vol.takes_writes() {
+            let (volume, seq, kind) = (vol.id, stamp.seq, AckKind::Failed);
+            return self.send(Message::Ack { volume, seq, kind }, out);
+        }
+        let rest = self.judge(v, stamp.seen, range, out);
+        let vol = &mut self.volumes[v];
+        let (payload, stage, settled) = (Some(payload), Stage::Busy, false);
+        vol.mirror.insert(stamp.seq, MirrorWrite { range, rest, payload, fua, stage, settled });
+        vol.counters.unacked += 1;
+        self.place(v, range, Work::Mirror(stamp.seq), out);
+    }
+
+    /// Which of our writes are concurrent with it, and what is left of it.
+    fn judge(
+        &mut self,
+        v: usize,
+        seen: u64,
+        range: ByteRange,
+        out: &mut Effects,
+    ) -> Vec<ByteRange> {
+        let arbiter = self.config.is_arbiter();
+        let vol = &mut self.volumes[v];
+        let mut rest = vec![range];
+        let mut conflict = None;
+        let after_seen: Vec<_> = vol.by_seq.range(seen + 1..).map(|(_, id)| *id).collect();
+        for id in after_seen {
+            let ours = vol.local.get_mut(&id).expect("a numbered write is remembered");
+            if !ours.range.overlaps(range) {
+                continue;
+            }
+            conflict.get_or_insert(ours.range);
+            if arbiter {
+                let cover = ours.range;
+                rest = rest.into_iter().flat_map(|part| part.subtract(cover)).collect();
+            } else if !ours.lost_conflict {
+                ours.lost_conflict = true;
+                vol.counters.conflicts_lost += 1;
+            }
+        }
+        if let Some(local) = conflict {
+            vol.counters.conflicts_won += u64::from(arbiter);
+            let volume = vol.id;
+            out.push(Effect::Event(Event::Conflict { volume, local, peer: range, won: arbiter }));
+        }
+        rest
+    }
+
+    /// The disk operations of a peer's write, when its turn has come.
+    pub(super) fn mirror_ops(
+        &self,
+        v: usize,
+        seq: u64,
+    ) -> (Vec<ByteRange>, Payload, ByteRange, bool) {
+        let write = &self.volumes[v].mirror[&seq];
+        let payload = write.payload.clone().expect("kept until it is on the disk");
+        (write.rest.clone(), payload, write.range, write.fua)
+    }
+
+    pub(super) fn mirror_done(&mut self, v: usize, seq: u64, failed: bool, out: &mut Effects) {
+        let now = self.now;
+        let vol = &mut self.volumes[v];
+        let write = vol.mirror.get_mut(&seq).expect("a write on its way to the disk is remembered");
+        write.payload = None;
+        write.stage = Stage::Flushing;
+        let (range, fua, kind) = (write.range, write.fua, write.kind());
+        if failed {
+            return self.answer_mirror(v, seq, AckKind::Failed, out);
+        }
+        vol.durable.applied(seq, range.len, now);
+        self.note_in_sync(v, range);
+        if fua && kind == AckKind::Superseded {
+            // What took its place must be as durable as it was to be.
+            self.want_flush(v, FlushThen::Mirror(seq), out);
+        } else {
+            self.mirror_durable(v, seq, out);
+        }
+    }
+
+    /// A write is as durable as it must be. If the peer has no disk it is marked too, and the
+    /// mark and the generation are durable before the answer: no log of the peer's covers it.
+    pub(super) fn mirror_durable(&mut self, v: usize, seq: u64, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let Some(write) = vol.mirror.get(&seq) else { return };
+        let (range, kind) = (write.range, write.kind());
+        if vol.has_disk() && !has_data(vol.peer_disk) {
+            vol.mirror.get_mut(&seq).expect("just seen").stage = Stage::Marking;
+            vol.mark(range);
+            self.ensure_minted(v, "a write that the peer's disk does not get", out);
+            self.save_bitmap(v, Some(range.blocks()), out);
+            return self.pump_parked_mirrors(v, out);
+        }
+        self.answer_mirror(v, seq, kind, out);
+    }
+
+    /// Answers the writes whose marks have become durable.
+    pub(super) fn pump_parked_mirrors(&mut self, v: usize, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        if vol.minted != Minted::Yes || vol.log.bitmap_saves > 0 {
+            return;
+        }
+        let parked: Vec<(u64, AckKind)> = vol
+            .mirror
+            .iter()
+            .filter(|(_, write)| write.stage == Stage::Marking)
+            .map(|(seq, write)| (*seq, write.kind()))
+            .collect();
+        for (seq, kind) in parked {
+            self.answer_mirror(v, seq, kind, out);
+        }
+    }
+
+    fn answer_mirror(&mut self, v: usize, seq: u64, kind: AckKind, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let write = vol.mirror.get_mut(&seq).expect("an unanswered write is remembered");
+        let waiting = matches!(write.stage, Stage::Flushing | Stage::Marking);
+        assert!(waiting, "write {seq} is answered at {:?}", write.stage);
+        write.stage = Stage::Answered(kind);
+        vol.counters.unacked -= 1;
+        let (volume, settled) = (vol.id, write.settled);
+        if self.session_open(v) {
+            self.send(Message::Ack { volume, seq, kind }, out);
+        }
+        if settled || self.volumes[v].mode == super::volume::Mode::Alone {
+            self.release_mirror(v, seq, out);
+        }
+        if settled {
+            self.volumes[v].mirror.remove(&seq);
+        }
+    }
+
+    /// All writes of the peer below that number are on both disks.
+    fn settle_below(&mut self, v: usize, below: u64, out: &mut Effects) {
+        let seqs: Vec<u64> = self.volumes[v].mirror.range(..below).map(|(seq, _)| *seq).collect();
+        for seq in seqs {
+            self.settle_mirror(v, seq, out);
+        }
+    }
+
+    pub(super) fn on_settled(&mut self, v: usize, below: u64, seqs: &[u64], out: &mut Effects) {
+        self.settle_below(v, below, out);
+        for &seq in seqs {
+            self.settle_mirror(v, seq, out);
+        }
+    }
+
+    fn settle_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {
+        let Some(write) = self.volumes[v].mirror.get_mut(&seq) else { return };
+        write.settled = true;
+        if matches!(write.stage, Stage::Answered(_)) {
+            self.volumes[v].mirror.remove(&seq);
+            self.release_mirror(v, seq, out);
+        }
+    }
+
+    /// The answers that the peer may have missed, said again.
+    pub(super) fn repeat_answers(&mut self, v: usize, out: &mut Effects) -> u64 {
+        let volume = self.volumes[v].id;
+        let answers: Vec<(u64, AckKind)> = self.volumes[v]
+            .mirror
+            .iter()
+            .filter_map(|(seq, write)| match write.stage {
+                Stage::Answered(kind) => Some((*seq, kind)),
+                Stage::Busy | Stage::Flushing | Stage::Marking => None,
+            })
+            .collect();
+        let count = answers.len() as u64;
+        for (seq, kind) in answers {
+            self.send(Message::Ack { volume, seq, kind }, out);
+        }
+        count
+    }
+
+    /// The session is over: what of the peer's is on the disk stays there, and is no longer
+    /// waited for.
+    pub(super) fn forget_mirrors(&mut self, v: usize, out: &mut Effects) {
+        let applied: Vec<u64> = self.volumes[v]
+            .mirror
+            .iter()
+            .filter(|(_, write)| write.is_applied())
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in applied {
+            self.volumes[v].mirror.remove(&seq);
+            self.release_mirror(v, seq, out);
+        }
+        for write in self.volumes[v].mirror.values_mut() {
+            write.settled = true;
+        }
+        self.volumes[v].counters.unacked = self.volumes[v]
+            .mirror
+            .values()
+            .filter(|write| !matches!(write.stage, Stage::Answered(_)))
+            .count() as u64;
+    }
+}

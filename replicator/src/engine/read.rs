@@ -1,0 +1,277 @@
+//! Reads. A read goes to the local disk at once; its *answer* is held until every overlapping
+//! write that was unsettled here when the disk read ended has settled. Later writes do not extend
+//! the wait. So a value once read on either node is never followed by an older one on the other.
+//!
+//! What the local disk does not have is read from the peer, under the peer's read rule.
+
+use super::Engine;
+use super::disk::DiskUse;
+use super::volume::{Mode, Volume};
+use super::write::WriteId;
+use crate::effect::{DiskOp, Effects, IoError};
+use crate::input::{DiskError, LinkEpoch, RequestId};
+use crate::wire::Message;
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeSet;
+use types::{ByteRange, DiskState, EXTENT_BYTES};
+
+/// A client's read in pieces; mostly one.
+#[derive(Debug)]
+pub(super) struct Read {
+    range: ByteRange,
+    pieces: Vec<(ByteRange, Option<Bytes>)>,
+}
+
+impl Read {
+    pub(super) fn new(range: ByteRange) -> Self {
+        Self { range, pieces: Vec::new() }
+    }
+
+    /// The bytes of all pieces; without a copy if there is but one.
+    pub(super) fn into_bytes(mut self) -> Bytes {
+        if self.pieces.len() == 1 {
+            return self.pieces.swap_remove(0).1.unwrap_or_default();
+        }
+        let mut whole = BytesMut::with_capacity(self.range.len as usize);
+        for (_, data) in self.pieces {
+            whole.extend_from_slice(&data.expect("a read is answered when every piece is there"));
+        }
+        whole.freeze()
+    }
+}
+
+/// Who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A piece of a client's read.
+    Client(RequestId, usize),
+    /// The peer, by this link.
+    Peer(LinkEpoch, u64),
+}
+
+/// A write that an answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unsettled {
+    Local(WriteId),
+    Mirror(u64),
+}
+
+/// A read that is done and may not be answered yet.
+#[derive(Debug)]
+pub(super) struct HeldRead {
+    reader: Reader,
+    data: Bytes,
+    waits_for: BTreeSet<Unsettled>,
+}
+
+impl Volume {
+    /// Whether the local disk has these bytes as they should be.
+    fn has_good(&self, range: ByteRange) -> bool {
+        match self.disk {
+            DiskState::UpToDate | DiskState::Consistent => self.meta.is_some(),
+            DiskState::Inconsistent if self.joined() => {
+                self.meta.as_ref().is_some_and(|meta| !meta.bitmap.any(range.blocks()))
+            }
+            _ => false,
+        }
+    }
+
+    fn unsettled(&self, range: ByteRange) -> BTreeSet<Unsettled> {
+        let ours = self.local.iter().filter(|(_, write)| write.range.overlaps(range));
+        let ours = ours.map(|(id, _)| Unsettled::Local(*id));
+        // Alone, what the peer began is settled when it is here.
+        let alone = self.mode == Mode::Alone;
+        let theirs = self.mirror.iter().filter(|(_, write)| write.range.overlaps(range));
+        let theirs = theirs.filter(|(_, write)| !(alone && write.is_applied()));
+        ours.chain(theirs.map(|(seq, _)| Unsettled::Mirror(*seq))).collect()
+    }
+}
+
+impl Engine {
+    /// Starts, or starts again, what of a client's read is not there yet.
+    pub(super) fn start_client_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
+        let holds = self.link_holds();
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let read = request.read.as_mut().expect("the request is a read");
+        let vol = &mut self.volumes[v];
+        if read.range.is_empty() {
+            read.pieces.push((read.range, Some(Bytes::new())));
+            request.left = 1;
+            return self.part_done(id, Ok(()), out);
+        }
+        if vol.has_good(read.range) {
+            read.pieces = vec![(read.range, None)];
+        } else if vol.joined() && vol.peer_disk == DiskState::UpToDate && !holds {
+            read.pieces = read.range.split(EXTENT_BYTES).map(|piece| (piece, None)).collect();
+        } else if matches!(vol.mode, Mode::Waiting { .. }) || holds {
+            // The peer may be back in a moment.
+            return self.volumes[v].parked_reads.push(id);
+        } else {
+            request.left = 1;
+            return self.part_done(id, Err(IoError::Io), out);
+        }
+        request.left = read.pieces.len();
+        let pieces: Vec<ByteRange> = read.pieces.iter().map(|(range, _)| *range).collect();
+        for (index, range) in pieces.into_iter().enumerate() {
+            self.start_piece_read(v, Reader::Client(id, index), range, out);
+        }
+    }
+
+    fn start_piece_read(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        if vol.has_good(range) {
+            vol.counters.read_bytes += range.len;
+            self.disk_op(v, DiskUse::Read(reader, range), DiskOp::Read(range), out);
+        } else {
+            let id = self.next_op;
+            self.next_op += 1;
+            let volume = vol.id;
+            self.peer_reads.insert(id, (v, reader, range));
+            self.send(Message::Read { volume, id, range }, out);
+        }
+    }
+
+    /// The disk has answered a read.
+    pub(super) fn on_read(
+        &mut self,
+        v: usize,
+        reader: Reader,
+        range: ByteRange,
+        result: Result<Bytes, DiskError>,
+        out: &mut Effects,
+    ) {
+        let Ok(data) = result else { return self.on_read_failed(v, reader, range, out) };
+        assert_eq!(data.len() as u64, range.len, "a read gives what was asked for");
+        let vol = &mut self.volumes[v];
+        let waits_for = vol.unsettled(range);
+        if waits_for.is_empty() {
+            return self.answer_reader(v, reader, Some(data), out);
+        }
+        vol.held.push(HeldRead { reader, data, waits_for });
+    }
+
+    /// A read that the local disk could not do is done by the peer, if there is one.
+    fn on_read_failed(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        let peer_has = vol.joined() && vol.peer_disk == DiskState::UpToDate;
+        match reader {
+            Reader::Client(..) if peer_has && range.len <= EXTENT_BYTES => {
+                self.start_piece_read(v, reader, range, out);
+            }
+            _ => self.answer_reader(v, reader, None, out),
+        }
+    }
+
+    fn answer_reader(&mut self, v: usize, reader: Reader, data: Option<Bytes>, out: &mut Effects) {
+        match reader {
+            Reader::Peer(epoch, id) => {
+                let volume = self.volumes[v].id;
+                if self.link_epoch() == Some(epoch) {
+                    self.send(Message::ReadDone { volume, id, data }, out);
+                }
+            }
+            Reader::Client(id, index) => {
+                let Some(request) = self.requests.get_mut(&id) else { return };
+                let result = if data.is_some() { Ok(()) } else { Err(IoError::Io) };
+                let read = request.read.as_mut().expect("the request is a read");
+                read.pieces[index].1 = Some(data.unwrap_or_default());
+                self.part_done(id, result, out);
+            }
+        }
+    }
+
+    pub(super) fn fail_read(&mut self, id: RequestId, error: IoError, out: &mut Effects) {
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.left = 1;
+        }
+        self.part_done(id, Err(error), out);
+    }
+
+    /// The peer wants to read what its own disk does not have.
+    pub(super) fn on_peer_read(
+        &mut self,
+        v: usize,
+        epoch: LinkEpoch,
+        id: u64,
+        range: ByteRange,
+        out: &mut Effects,
+    ) {
+        let vol = &self.volumes[v];
+        if vol.size != 0 && range.end() > vol.size {
+            return self.protocol_error("a read beyond the end of the volume", out);
+        }
+        let reader = Reader::Peer(epoch, id);
+        if vol.readable() {
+            self.disk_op(v, DiskUse::Read(reader, range), DiskOp::Read(range), out);
+        } else {
+            self.answer_reader(v, reader, None, out);
+        }
+    }
+
+    pub(super) fn on_peer_read_done(&mut self, id: u64, data: Option<Bytes>, out: &mut Effects) {
+        let Some((v, reader, range)) = self.peer_reads.remove(&id) else { return };
+        if data.as_ref().is_some_and(|data| data.len() as u64 != range.len) {
+            return self.protocol_error("a read answered with other bytes than asked for", out);
+        }
+        self.answer_reader(v, reader, data, out);
+    }
+
+    /// A new link, or a new session: what was asked of the peer is asked again.
+    pub(super) fn repeat_peer_reads(&mut self, v: usize, out: &mut Effects) {
+        let volume = self.volumes[v].id;
+        let open: Vec<(u64, ByteRange)> = self
+            .peer_reads
+            .iter()
+            .filter(|(_, (of, ..))| *of == v)
+            .map(|(id, (_, _, range))| (*id, *range))
+            .collect();
+        for (id, range) in open {
+            self.send(Message::Read { volume, id, range }, out);
+        }
+    }
+
+    /// The peer counts as lost, or has no good disk any more: its readers get an error.
+    pub(super) fn fail_peer_reads(&mut self, v: usize, out: &mut Effects) {
+        let open: Vec<u64> =
+            self.peer_reads.iter().filter(|(_, (of, ..))| *of == v).map(|(id, _)| *id).collect();
+        for id in open {
+            let (v, reader, _) = self.peer_reads.remove(&id).expect("just listed");
+            self.answer_reader(v, reader, None, out);
+        }
+    }
+
+    pub(super) fn pump_parked_reads(&mut self, v: usize, out: &mut Effects) {
+        if self.volumes[v].parked_reads.is_empty() || !self.admits(v) {
+            return;
+        }
+        for id in std::mem::take(&mut self.volumes[v].parked_reads) {
+            self.start_client_read(v, id, out);
+        }
+    }
+
+    pub(super) fn release_local(&mut self, v: usize, id: WriteId, out: &mut Effects) {
+        self.release(v, Unsettled::Local(id), out);
+    }
+
+    pub(super) fn release_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {
+        self.release(v, Unsettled::Mirror(seq), out);
+    }
+
+    /// A write has settled: answers that waited for it alone are given.
+    fn release(&mut self, v: usize, settled: Unsettled, out: &mut Effects) {
+        let held = &mut self.volumes[v].held;
+        let mut at = 0;
+        let mut ready = Vec::new();
+        while at < held.len() {
+            held[at].waits_for.remove(&settled);
+            if held[at].waits_for.is_empty() {
+                ready.push(held.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        for read in ready {
+            self.answer_reader(v, read.reader, Some(read.data), out);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Who is Primary: asked of the peer, agreed, made durable, then true.
+
+use super::Engine;
+use super::command::{Running, Stage};
+use super::durable::FlushThen;
+use super::superblock::Then;
+use super::volume::{Minted, has_data};
+use crate::effect::{Effects, Refusal, RefusalKind};
+use crate::wire::Message;
+use metadata::GenerationId;
+use types::{DiskState, Role};
+
+impl Engine {
+    /// A step towards Primary. The command stays as long as it waits for something.
+    pub(super) fn pump_promote(
+        &mut self,
+        force: bool,
+        stage: Stage,
+        out: &mut Effects,
+    ) -> Result<Option<Stage>, Refusal> {
+        match stage {
+            Stage::Start => {
+                if self.role == Role::Primary {
+                    return Ok(None);
+                }
+                // The verdict, or the decision to go on alone, comes first.
+                if self.link.as_ref().is_some_and(|link| !link.established()) || self.undecided() {
+                    return Ok(Some(Stage::Start));
+                }
+                self.may_promote(force)?;
+                if self.link.is_none() {
+                    return Ok(Some(self.save_promotion(force, out)));
+                }
+                let id = self.next_op;
+                self.next_op += 1;
+                self.send(Message::RoleRequest { id, role: Role::Primary }, out);
+                Ok(Some(Stage::Asked(id)))
+            }
+            // The link was lost meanwhile: from the start.
+            Stage::Asked(_) if self.link.is_none() => Ok(Some(Stage::Start)),
+            Stage::Asked(id) => Ok(Some(Stage::Asked(id))),
+            Stage::Granted => {
+                if self.link.as_ref().is_none_or(|link| !link.established()) {
+                    return Ok(Some(Stage::Start));
+                }
+                self.may_promote(force)?;
+                Ok(Some(self.save_promotion(force, out)))
+            }
+            Stage::Saving(0) => {
+                self.set_role(Role::Primary, "primary", out);
+                self.send_role(out);
+                if self.renegotiate_wanted {
+                    self.renegotiate_wanted = false;
+                    self.renegotiate("a copy was forced to be UpToDate", out);
+                }
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+
+    fn may_promote(&self, force: bool) -> Result<(), Refusal> {
+        let peer = &self.config.peer_name;
+        if self.peer_role == Role::Primary && !self.config.options.allow_two_primaries {
+            let text = format!(
+                "{peer} is Primary and allow-two-primaries is not set: run `secondary` there first"
+            );
+            return Err(Refusal::new(RefusalKind::State, text));
+        }
+        for vol in &self.volumes {
+            let peer_good = vol.joined() && vol.peer_disk == DiskState::UpToDate;
+            if vol.disk == DiskState::UpToDate || peer_good {
+                continue;
+            }
+            let name = format!("{}/{}", self.config.resource, vol.id);
+            if !force {
+                let text = format!(
+                    "{name}: no UpToDate data: the disk here is {}, the peer's is {}; connect the node \
+                     that has the data, or, to take the data here as good, run `primary --force`",
+                    vol.disk, vol.peer_disk
+                );
+                return Err(Refusal::new(RefusalKind::NoData, text));
+            }
+            if !has_data(vol.disk) {
+                let text = format!("{name}: there is no disk to force; attach one first");
+                return Err(Refusal::new(RefusalKind::NoData, text));
+            }
+            if self.peer_role == Role::Primary {
+                let text = format!("{peer} is Primary: --force never overwrites a Primary");
+                return Err(Refusal::new(RefusalKind::State, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the promotion durable; with `force`, first the truth of a copy that had none.
+    fn save_promotion(&mut self, force: bool, out: &mut Effects) -> Stage {
+        let mut saves = 0;
+        for v in 0..self.volumes.len() {
+            let vol = &self.volumes[v];
+            if vol.meta.is_none() {
+                continue;
+            }
+            let peer_good = vol.joined() && vol.peer_disk == DiskState::UpToDate;
+            if force && vol.disk != DiskState::UpToDate && !peer_good {
+                self.force_up_to_date(v, out);
+            }
+            let vol = &mut self.volumes[v];
+            if vol.size == 0 {
+                vol.size = vol.metadata().layout.data_bytes();
+            }
+            let size = vol.size;
+            let superblock = &mut vol.metadata().superblock;
+            superblock.flags.primary = true;
+            superblock.role_intent = Role::Primary;
+            if superblock.agreed_bytes == 0 {
+                superblock.agreed_bytes = size;
+            }
+            superblock.newest_exposed = superblock.generations.current.id;
+            self.save_superblock(v, Then::Command, out);
+            saves += 1;
+        }
+        Stage::Saving(saves)
+    }
+
+    fn force_up_to_date(&mut self, v: usize, out: &mut Effects) {
+        let id = GenerationId::from_random(self.ids.next_u64()).with_primary(true);
+        let (node, now) = (self.config.node, self.now);
+        let vol = &mut self.volumes[v];
+        if vol.size == 0 {
+            vol.size = vol.metadata().layout.data_bytes();
+        }
+        let superblock = &mut vol.metadata().superblock;
+        superblock.generations.force(id, node, now);
+        superblock.flags.consistent = true;
+        superblock.flags.was_up_to_date = true;
+        superblock.flags.full_sync = true;
+        vol.session.ended = true;
+        vol.minted = Minted::Yes;
+        vol.mark_all();
+        self.renegotiate_wanted |= self.link.is_some();
+        self.set_disk(v, DiskState::UpToDate, "forced to take the local data as UpToDate", out);
+        let volume = self.volumes[v].id;
+        let cause = "forced promotion".to_owned();
+        out.push(crate::Effect::Event(crate::Event::Generation { volume, id, cause }));
+    }
+
+    pub(super) fn on_role_request(&mut self, id: u64, role: Role, out: &mut Effects) {
+        let both = role == Role::Primary
+            && (self.role == Role::Primary || self.promoting() && self.config.is_arbiter());
+        let granted = !both || self.config.options.allow_two_primaries;
+        let text = match granted {
+            true => String::new(),
+            false => format!(
+                "{} is Primary, or is becoming it, and allow-two-primaries is not set",
+                self.config.node_name
+            ),
+        };
+        self.send(Message::RoleReply { id, granted, text }, out);
+    }
+
+    pub(super) fn on_role_reply(
+        &mut self,
+        id: u64,
+        granted: bool,
+        text: String,
+        out: &mut Effects,
+    ) {
+        let Some(Running { stage, .. }) = self.running.as_mut() else { return };
+        if *stage != Stage::Asked(id) {
+            return;
+        }
+        if granted {
+            *stage = Stage::Granted;
+            return;
+        }
+        let refusal = Refusal::new(RefusalKind::State, format!("refused by the peer: {text}"));
+        self.finish_command(Err(refusal), out);
+    }
+
+    pub(super) fn role_request_lost(&mut self) {
+        if let Some(Running { stage, .. }) = self.running.as_mut() {
+            if matches!(stage, Stage::Asked(_) | Stage::Granted) {
+                *stage = Stage::Start;
+            }
+        }
+    }
+
+    /// A step towards Secondary: drain, flush on both nodes, make it durable.
+    pub(super) fn pump_demote(
+        &mut self,
+        stage: Stage,
+        out: &mut Effects,
+    ) -> Result<Option<Stage>, Refusal> {
+        match stage {
+            Stage::Start => {
+                if self.role != Role::Primary {
+                    return Ok(None);
+                }
+                if self.has_clients() {
+                    let text = format!(
+                        "{} clients have the device open: disconnect them, or run `secondary --force` \
+                         to drop them",
+                        self.clients.len()
+                    );
+                    return Err(Refusal::new(RefusalKind::State, text));
+                }
+                Ok(Some(Stage::Draining))
+            }
+            Stage::Draining => {
+                if !self.quiesce(out) {
+                    return Ok(Some(Stage::Draining));
+                }
+                let mut saves = 0;
+                for v in 0..self.volumes.len() {
+                    let Some(meta) = self.volumes[v].meta.as_mut() else { continue };
+                    meta.superblock.flags.primary = false;
+                    meta.superblock.role_intent = Role::Secondary;
+                    let current = &mut meta.superblock.generations.current;
+                    current.id = current.id.with_primary(false);
+                    self.save_superblock(v, Then::Command, out);
+                    saves += 1;
+                }
+                Ok(Some(Stage::Saving(saves)))
+            }
+            Stage::Saving(0) => {
+                self.set_role(Role::Secondary, "secondary", out);
+                self.send_role(out);
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+
+    fn send_role(&mut self, out: &mut Effects) {
+        if self.link.as_ref().is_some_and(super::link::Link::established) {
+            let role = self.role;
+            self.send(Message::RoleIs(role), out);
+        }
+    }
+
+    /// Ends what is in flight, makes it durable on both nodes, and empties the log; true when
+    /// that is done. Called again after every input until then.
+    pub(super) fn quiesce(&mut self, out: &mut Effects) -> bool {
+        let mut quiet = self.requests.is_empty();
+        for v in 0..self.volumes.len() {
+            quiet &= self.quiesce_volume(v, out);
+        }
+        quiet
+    }
+
+    pub(super) fn quiesce_volume(&mut self, v: usize, out: &mut Effects) -> bool {
+        let vol = &self.volumes[v];
+        if !vol.local.is_empty() || vol.minted == Minted::Saving {
+            return false;
+        }
+        if vol.meta.is_none() {
+            return true;
+        }
+        if !vol.durable.is_clean() {
+            self.want_flush(v, FlushThen::Nothing, out);
+            return false;
+        }
+        if !vol.durable.everything_durable_at_peer() {
+            if vol.replicates() {
+                self.ask_peer_durable(v, out);
+                return false;
+            }
+            if matches!(vol.mode, super::volume::Mode::Waiting { .. }) || self.link_holds() {
+                return false;
+            }
+            // The peer is gone and may have lost what it answered: that becomes marks.
+            self.end_session(v, out);
+            return false;
+        }
+        self.cool_all(v, out) && self.volumes[v].log.bitmap_saves == 0
+    }
+
+    /// The peer has newer data, and no client of ours has had the device open since the link was
+    /// lost: this node gives the role up.
+    pub(super) fn demote_for_resync(&mut self, out: &mut Effects) {
+        for v in 0..self.volumes.len() {
+            if let Some(meta) = self.volumes[v].meta.as_mut() {
+                meta.superblock.flags.primary = false;
+                self.save_superblock(v, Then::Nothing, out);
+            }
+        }
+        let cause = "the peer went on alone, and no client here has the device open";
+        self.set_role(Role::Secondary, cause, out);
+    }
+}

@@ -1,0 +1,138 @@
+//! Losing the peer: waiting for it, deciding to go on alone, and making that durable before the
+//! first write is answered alone. Going solo is lazy: a node that answers nothing alone has not
+//! diverged.
+
+use super::Engine;
+use super::superblock::Then;
+use super::volume::{Minted, Mode};
+use super::write::PeerPart;
+use crate::effect::{Effect, Effects};
+use crate::event::Event;
+use metadata::{Cause, GenerationId};
+use types::ByteRange;
+
+impl Engine {
+    /// The peer counts as lost for this volume.
+    pub(super) fn decide_alone(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        assert!(!vol.joined(), "a peer that is there is not lost");
+        vol.mode = Mode::Alone;
+        // What the peer began and is here is settled: the survivor goes on from what it has.
+        let applied: Vec<u64> = vol
+            .mirror
+            .iter()
+            .filter(|(_, write)| write.is_applied())
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in applied {
+            self.release_mirror(v, seq, out);
+        }
+        self.fail_peer_reads(v, out);
+        if !self.volumes[v].local.is_empty() {
+            self.ensure_minted(v, "the peer is lost and did not answer all writes", out);
+        }
+        self.touch(v);
+    }
+
+    /// Makes durable that the peer lacks what is answered from now on. The session is over with
+    /// it: what the peer did not answer, or may still lose, is marked.
+    pub(super) fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        if vol.minted != Minted::No || vol.meta.is_none() {
+            return;
+        }
+        vol.minted = Minted::Saving;
+        self.end_session(v, out);
+        let id = GenerationId::from_random(self.ids.next_u64());
+        let id = id.with_primary(self.role == types::Role::Primary);
+        let (node, now) = (self.config.node, self.now);
+        let vol = &mut self.volumes[v];
+        let superblock = &mut vol.metadata().superblock;
+        let why =
+            if superblock.generations.bitmap.id.is_set() || superblock.peer_disk_incarnation != 0 {
+                Cause::PeerLost
+            } else {
+                Cause::PromotedAlone
+            };
+        superblock.generations.go_solo(id, why, node, now);
+        superblock.newest_exposed = id;
+        let volume = vol.id;
+        let cause = cause.to_owned();
+        out.push(Effect::Event(Event::Generation { volume, id, cause }));
+        self.save_superblock(v, Then::Minted, out);
+        self.hello_is_stale(out);
+    }
+
+    /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.
+    pub(super) fn end_session(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        vol.session.ended = true;
+        let mut lost: Vec<ByteRange> = vol.durable.undurable().collect();
+        for write in vol.local.values_mut() {
+            if write.seq != 0 {
+                lost.push(write.range);
+            }
+            if matches!(write.peer, PeerPart::Pending { .. }) {
+                write.peer = PeerPart::Marked;
+                vol.counters.pending -= 1;
+            }
+        }
+        for range in lost {
+            vol.mark(range);
+        }
+        vol.by_seq.clear();
+        for write in vol.local.values_mut() {
+            write.seq = 0;
+        }
+        vol.settled_unsaid.clear();
+        vol.durable.end_sending();
+        vol.log.end_session();
+        vol.counters.pending = 0;
+        // A peer that is there but has no disk goes on sending.
+        if !vol.joined() {
+            vol.durable.end_receiving();
+            self.forget_mirrors(v, out);
+        }
+    }
+
+    pub(super) fn on_minted(&mut self, v: usize, out: &mut Effects) {
+        self.volumes[v].minted = Minted::Yes;
+        self.cover_marked(v, out);
+        self.pump_parked_mirrors(v, out);
+        self.touch(v);
+    }
+
+    /// Everything that is marked may be answered.
+    pub(super) fn cover_marked(&mut self, v: usize, out: &mut Effects) {
+        let marked: Vec<_> = self.volumes[v]
+            .local
+            .iter_mut()
+            .filter(|(_, write)| write.peer == PeerPart::Marked)
+            .map(|(id, write)| {
+                write.peer = PeerPart::Covered;
+                *id
+            })
+            .collect();
+        for id in marked {
+            self.try_settle(v, id, out);
+        }
+    }
+
+    /// Deadlines of peers that have not come back.
+    pub(super) fn pump_waiting(&mut self, v: usize, out: &mut Effects) {
+        if let Mode::Waiting { deadline } = self.volumes[v].mode {
+            if deadline <= self.now && !self.link_holds() {
+                self.decide_alone(v, out);
+            }
+        }
+    }
+
+    /// The peer will not come back into this session.
+    pub(super) fn decide_all_alone(&mut self, out: &mut Effects) {
+        for v in 0..self.volumes.len() {
+            if matches!(self.volumes[v].mode, Mode::Waiting { .. }) && !self.link_holds() {
+                self.decide_alone(v, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What an engine remembers of one volume.
+
+use super::durable::Durability;
+use super::log::LogUse;
+use super::mirror::MirrorWrite;
+use super::order::{Order, UnitId};
+use super::read::HeldRead;
+use super::resync::Sync;
+use super::superblock::Saves;
+use super::write::{LocalWrite, Piece, WriteId};
+use crate::input::{LinkEpoch, RequestId};
+use crate::status::Counters;
+use bytes::Bytes;
+use metadata::Metadata;
+use std::collections::{BTreeMap, VecDeque};
+use types::{ByteRange, DiskState, ReplicationState, Time, VolumeId, blocks_of};
+
+/// How writes of this node's clients stand to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The peer does not get them, and this node has decided to go on without it.
+    Alone,
+    /// The link was lost and nothing is decided: no write is answered that the peer has not
+    /// answered. At the deadline the peer counts as lost.
+    Waiting {
+        /// When.
+        deadline: Time,
+    },
+    /// The handshake is done.
+    Joined,
+}
+
+/// Whether the present absence of the peer has its own generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Minted {
+    /// Nothing was answered alone.
+    No,
+    /// The superblock is on its way.
+    Saving,
+    /// Durable: solo writes may be answered.
+    Yes,
+}
+
+/// The numbers of the writes between two incarnations.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Agreed at the handshake; zero is none.
+    pub id: u64,
+    /// The incarnation of the peer in it.
+    pub peer_incarnation: u64,
+    /// A solo write may have been answered, or the disk changed: never to be resumed.
+    pub ended: bool,
+    /// The number of the next write of this node.
+    pub next_seq: u64,
+    /// The highest number received from the peer.
+    pub received: u64,
+}
+
+impl Session {
+    /// Whether this node could go on in it.
+    pub(super) const fn resumable(&self) -> bool {
+        self.id != 0 && !self.ended
+    }
+}
+
+/// What is written.
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    /// These bytes.
+    Data(Bytes),
+    /// Zeros.
+    Zero {
+        /// Whether the space may be given back.
+        unmap: bool,
+    },
+}
+
+/// What a place in the local order is for.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A write of this node's client.
+    Local(WriteId),
+    /// A write of the peer, by its number.
+    Mirror(u64),
+    /// Reading for the peer's resync, asked for by that link.
+    ResyncRead(ByteRange, LinkEpoch),
+    /// Writing what the peer sent for our resync.
+    ResyncWrite(ByteRange, Option<Bytes>),
+}
+
+/// One place in the local order, and how many disk operations it still waits for.
+#[derive(Debug)]
+pub(super) struct UnitWork {
+    pub work: Work,
+    pub ops: usize,
+    pub failed: bool,
+    pub data: Option<Bytes>,
+}
+
+/// One volume of an engine.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub id: VolumeId,
+    /// The metadata of the local disk, while one is attached.
+    pub meta: Option<Metadata>,
+    pub disk: DiskState,
+    /// The smallest unit that the disk writes without reading around it.
+    pub granule: u64,
+    pub peer_disk: DiskState,
+    pub replication: ReplicationState,
+    pub mode: Mode,
+    pub minted: Minted,
+    pub session: Session,
+    /// The size that clients see; zero as long as nobody knows.
+    pub size: u64,
+
+    pub order: Order,
+    pub work: BTreeMap<UnitId, UnitWork>,
+
+    /// Pieces of writes that are not yet numbered, in order of arrival.
+    pub queue: VecDeque<Piece>,
+    /// Ranges in which nothing is numbered until a resync request is through.
+    pub locks: Vec<ByteRange>,
+    /// Pieces that met a lock.
+    pub locked: Vec<Piece>,
+    /// Reads that need the peer and do not have it just now.
+    pub parked_reads: Vec<RequestId>,
+
+    /// This node's writes that are not settled.
+    pub local: BTreeMap<WriteId, LocalWrite>,
+    /// Those of the session, by number.
+    pub by_seq: BTreeMap<u64, WriteId>,
+    /// The peer's writes that are not settled, by number.
+    pub mirror: BTreeMap<u64, MirrorWrite>,
+    /// Numbers of this node's writes that settled and that the peer was not told.
+    pub settled_unsaid: Vec<u64>,
+    /// Reads that wait for writes to settle.
+    pub held: Vec<HeldRead>,
+
+    pub log: LogUse,
+    pub durable: Durability,
+    pub saves: Saves,
+    pub sync: Option<Sync>,
+    /// Bytes that the running or last resync has carried.
+    pub resync_bytes: u64,
+    pub counters: Counters,
+    /// A client had the device open when the link was lost.
+    pub clients_since_loss: bool,
+    /// Something happened: look what may go on.
+    pub touched: bool,
+}
+
+impl Volume {
+    pub(super) fn new(id: VolumeId) -> Self {
+        Self {
+            id,
+            meta: None,
+            disk: DiskState::Diskless,
+            granule: 1,
+            peer_disk: DiskState::DUnknown,
+            replication: ReplicationState::Off,
+            mode: Mode::Alone,
+            minted: Minted::No,
+            session: Session::default(),
+            size: 0,
+            order: Order::default(),
+            work: BTreeMap::new(),
+            queue: VecDeque::new(),
+            locks: Vec::new(),
+            locked: Vec::new(),
+            parked_reads: Vec::new(),
+            local: BTreeMap::new(),
+            by_seq: BTreeMap::new(),
+            mirror: BTreeMap::new(),
+            settled_unsaid: Vec::new(),
+            held: Vec::new(),
+            log: LogUse::default(),
+            durable: Durability::default(),
+            saves: Saves::default(),
+            sync: None,
+            resync_bytes: 0,
+            counters: Counters::default(),
+            clients_since_loss: false,
+            touched: false,
+        }
+    }
+
+    /// Whether there is a disk.
+    pub(super) const fn has_disk(&self) -> bool {
+        self.meta.is_some() && (has_data(self.disk) || matches!(self.disk, DiskState::Detaching))
+    }
+
+    /// Whether new writes go to it: a disk that is being let go only ends what it began.
+    pub(super) const fn takes_writes(&self) -> bool {
+        self.meta.is_some() && has_data(self.disk)
+    }
+
+    pub(super) fn joined(&self) -> bool {
+        self.mode == Mode::Joined
+    }
+
+    /// Whether the peer's disk takes our writes. The one place where that is decided; a write
+    /// samples it once.
+    pub(super) fn replicates(&self) -> bool {
+        self.joined() && has_data(self.peer_disk)
+    }
+
+    pub(super) fn metadata(&mut self) -> &mut Metadata {
+        self.meta.as_mut().expect("a disk is attached")
+    }
+
+    /// How many blocks are marked.
+    pub(super) fn dirty_blocks(&self) -> u64 {
+        self.meta.as_ref().map_or(0, |meta| meta.bitmap.weight())
+    }
+
+    /// Marks what the range touches as out-of-sync. The marks become durable by the activity
+    /// log's rule: the extent stays hot until they are.
+    pub(super) fn mark(&mut self, range: ByteRange) {
+        let Some(meta) = self.meta.as_mut() else { return };
+        let blocks = range.blocks();
+        meta.bitmap.set(blocks);
+        self.durable.forget_clears(blocks);
+    }
+
+    /// Marks all of the volume.
+    pub(super) fn mark_all(&mut self) {
+        let blocks = types::BlockRange::new(0, blocks_of(self.size));
+        let Some(meta) = self.meta.as_mut() else { return };
+        meta.bitmap.set(blocks);
+        self.durable.forget_clears(blocks);
+    }
+
+    /// Whether a lock of a resync covers part of the range.
+    pub(super) fn is_locked(&self, range: ByteRange) -> bool {
+        self.locks.iter().any(|lock| lock.overlaps(range))
+    }
+
+    /// Gives a range back to the clients: what met the lock is tried again, before newer pieces.
+    pub(super) fn unlock(&mut self, range: ByteRange) {
+        if let Some(at) = self.locks.iter().position(|lock| *lock == range) {
+            self.locks.swap_remove(at);
+        }
+        for piece in self.locked.drain(..).rev() {
+            self.queue.push_front(piece);
+        }
+    }
+
+    /// The number below which every write of this node is settled.
+    pub(super) fn settled_below(&self) -> u64 {
+        self.by_seq.keys().next().copied().unwrap_or(self.session.next_seq)
+    }
+
+    /// Whether this node's copy may be read without asking anybody.
+    pub(super) const fn readable(&self) -> bool {
+        self.has_disk() && self.disk.to_u8() >= DiskState::Consistent.to_u8()
+    }
+}
+
+/// Whether a disk in that state takes writes.
+pub(super) const fn has_data(disk: DiskState) -> bool {
+    matches!(
+        disk,
+        DiskState::Inconsistent | DiskState::Outdated | DiskState::Consistent | DiskState::UpToDate
+    )
+}

@@ -1,0 +1,280 @@
+//! Writes of this node's clients, from their number to their answer.
+
+use super::Engine;
+use super::volume::{Minted, Mode, Payload, UnitWork, Work};
+use crate::effect::{Effects, IoError};
+use crate::input::RequestId;
+use crate::wire::{AckKind, Message, Stamp};
+use metadata::ExtentNo;
+use types::{ByteRange, DiskState, Time};
+
+/// A write of this node, for as long as the engine remembers it. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WriteId(pub u64);
+
+/// A part of a client's write, at most one extent, that has no number yet.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub request: RequestId,
+    pub range: ByteRange,
+    pub payload: Payload,
+    pub fua: bool,
+}
+
+/// How far the local disk is with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiskPart {
+    /// In the local order, or in flight.
+    Busy,
+    /// On the disk.
+    Done,
+    /// The disk failed, or there is none.
+    Lost,
+}
+
+/// How far the peer is with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerPart {
+    /// Sent (or to be sent again); not answered.
+    Pending {
+        /// Since when.
+        since: Time,
+    },
+    /// Answered.
+    Acked,
+    /// Not sent, or given up: marked out-of-sync. It may be answered once the absence of the
+    /// peer is durable.
+    Marked,
+    /// Marked, and whoever could take the peer's copy for newer is told: may be answered.
+    Covered,
+}
+
+/// A write of this node that is not settled.
+#[derive(Debug)]
+pub(super) struct LocalWrite {
+    pub request: RequestId,
+    pub range: ByteRange,
+    pub payload: Payload,
+    pub fua: bool,
+    /// Its number in the session, if it was sent.
+    pub seq: u64,
+    pub seen: u64,
+    pub disk: DiskPart,
+    pub peer: PeerPart,
+    /// A concurrent write of the peer, who is the arbiter, prevailed.
+    pub lost_conflict: bool,
+}
+
+impl Engine {
+    /// Whether new writes of clients may be numbered.
+    pub(super) fn admits(&self, v: usize) -> bool {
+        !self.holding() && !matches!(self.volumes[v].mode, Mode::Waiting { .. })
+    }
+
+    /// Numbers what can be numbered.
+    pub(super) fn pump_queue(&mut self, v: usize, out: &mut Effects) {
+        if !self.admits(v) {
+            return;
+        }
+        while let Some(piece) = self.volumes[v].queue.pop_front() {
+            if !self.requests.contains_key(&piece.request) {
+                continue;
+            }
+            let vol = &mut self.volumes[v];
+            if vol.is_locked(piece.range) {
+                vol.locked.push(piece);
+            } else if !vol.replicates() && !vol.readable() {
+                // on-no-data-accessible io-error: neither disk can be written usefully.
+                self.part_done(piece.request, Err(IoError::Io), out);
+            } else if vol.takes_writes() && !vol.log.use_extent(vol.meta.as_mut(), piece.range) {
+                vol.log.wait(piece);
+            } else {
+                self.start_write(v, piece, out);
+            }
+        }
+    }
+
+    /// Number, `seen`, place in the local order and place in the link's queue, in one step.
+    fn start_write(&mut self, v: usize, piece: Piece, out: &mut Effects) {
+        let Piece { request, range, payload, fua } = piece;
+        let id = WriteId(self.next_write);
+        self.next_write += 1;
+        let vol = &mut self.volumes[v];
+        let (send, local) = (vol.replicates(), vol.takes_writes());
+        let mut seq = 0;
+        if send {
+            seq = vol.session.next_seq;
+            vol.session.next_seq += 1;
+            vol.by_seq.insert(seq, id);
+            vol.counters.pending += 1;
+        } else {
+            vol.mark(range);
+        }
+        let peer = match (send, vol.minted) {
+            (true, _) => PeerPart::Pending { since: self.now },
+            (false, Minted::Yes) => PeerPart::Covered,
+            (false, Minted::No | Minted::Saving) => PeerPart::Marked,
+        };
+        let seen = vol.session.received;
+        let disk = if local { DiskPart::Busy } else { DiskPart::Lost };
+        let write = LocalWrite {
+            request,
+            range,
+            payload,
+            fua,
+            seq,
+            seen,
+            disk,
+            peer,
+            lost_conflict: false,
+        };
+        vol.local.insert(id, write);
+        if send {
+            self.send_write(v, id, out);
+        } else {
+            self.ensure_minted(v, "a write that the peer does not get", out);
+        }
+        if local {
+            let vol = &mut self.volumes[v];
+            vol.log.begin(ExtentNo::of_byte(range.offset), seq);
+            let work = Work::Local(id);
+            self.place(v, range, work, out);
+        }
+    }
+
+    /// Gives work its place in the local order, and starts it if nothing is before it.
+    pub(super) fn place(&mut self, v: usize, range: ByteRange, work: Work, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let (unit, ready) = vol.order.insert(range.widen(vol.granule));
+        vol.work.insert(unit, UnitWork { work, ops: 0, failed: false, data: None });
+        if ready {
+            self.start_unit(v, unit, out);
+        }
+    }
+
+    /// Queues a write on the link, the first time or again: the same number, the same bytes.
+    pub(super) fn send_write(&mut self, v: usize, id: WriteId, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let settled_below = vol.settled_below();
+        let write = &vol.local[&id];
+        let (seq, seen) = (write.seq, write.seen);
+        let stamp = Stamp { volume: vol.id, seq, seen, settled_below: settled_below.min(seq) };
+        let (range, fua) = (write.range, write.fua);
+        vol.counters.sent_bytes += range.len;
+        let message = match &write.payload {
+            Payload::Data(data) => Message::Write { stamp, range, data: data.clone(), fua },
+            Payload::Zero { unmap } => Message::Zero { stamp, range, unmap: *unmap, fua },
+        };
+        self.send(message, out);
+    }
+
+    pub(super) fn on_ack(&mut self, v: usize, seq: u64, kind: AckKind, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        if seq >= vol.session.next_seq {
+            return self.protocol_error("an answer to a write that was not sent", out);
+        }
+        // Answers are repeated when a session is resumed.
+        let Some(&id) = vol.by_seq.get(&seq) else { return };
+        let write = vol.local.get_mut(&id).expect("a numbered write is remembered");
+        if !matches!(write.peer, PeerPart::Pending { .. }) {
+            return;
+        }
+        vol.counters.pending -= 1;
+        match kind {
+            AckKind::Written | AckKind::Superseded => {
+                write.peer = PeerPart::Acked;
+                vol.durable.acked(seq, write.range);
+                vol.counters.superseded += u64::from(kind == AckKind::Superseded);
+                let range = write.range;
+                self.note_both_have(v, range);
+            }
+            AckKind::Failed => {
+                // The peer's disk is gone, and it says so in its next message.
+                write.peer = PeerPart::Marked;
+                let range = write.range;
+                vol.mark(range);
+                self.ensure_minted(v, "the peer's disk failed", out);
+            }
+        }
+        self.try_settle(v, id, out);
+    }
+
+    pub(super) fn local_write_done(
+        &mut self,
+        v: usize,
+        id: WriteId,
+        failed: bool,
+        out: &mut Effects,
+    ) {
+        let vol = &mut self.volumes[v];
+        let write = vol.local.get_mut(&id).expect("a write on its way to the disk is remembered");
+        write.disk = if failed { DiskPart::Lost } else { DiskPart::Done };
+        self.try_settle(v, id, out);
+    }
+
+    /// Answers a write, and forgets it, if it is on every disk that it must be on.
+    pub(super) fn try_settle(&mut self, v: usize, id: WriteId, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let write = &vol.local[&id];
+        let result = match (write.disk, write.peer) {
+            (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
+            (DiskPart::Done, _) | (DiskPart::Lost, PeerPart::Acked) => Ok(()),
+            (DiskPart::Lost, PeerPart::Covered) => Err(IoError::Io),
+        };
+        let write = vol.local.remove(&id).expect("just seen");
+        if write.seq != 0 && vol.by_seq.get(&write.seq) == Some(&id) {
+            vol.by_seq.remove(&write.seq);
+            vol.settled_unsaid.push(write.seq);
+        }
+        if write.peer == PeerPart::Covered {
+            if let Some(meta) = vol.meta.as_mut() {
+                meta.superblock.generations.note_solo_write(self.now);
+            }
+        }
+        let vol = &mut self.volumes[v];
+        let done = vol.durable.writes_done();
+        vol.log.end(ExtentNo::of_byte(write.range.offset), done);
+        self.release_local(v, id, out);
+        self.part_done(write.request, result, out);
+        self.touch(v);
+    }
+
+    /// Tells the peer which writes have settled, so that its readers need not wait for them. With
+    /// one Primary nobody reads there, and the next write carries the number.
+    pub(super) fn flush_settled(&mut self, v: usize, out: &mut Effects) {
+        let prompt = self.peer_role == types::Role::Primary;
+        let vol = &mut self.volumes[v];
+        if vol.settled_unsaid.is_empty() || !vol.joined() {
+            return;
+        }
+        let below = vol.settled_below();
+        if !prompt {
+            vol.settled_unsaid.retain(|&seq| seq >= below);
+            return;
+        }
+        let mut seqs = std::mem::take(&mut vol.settled_unsaid);
+        seqs.retain(|&seq| seq >= below);
+        let volume = vol.id;
+        self.send(Message::Settled { volume, below, seqs }, out);
+    }
+
+    /// The oldest write that the peer has not answered.
+    pub(super) fn oldest_pending(&self) -> Option<Time> {
+        let pending = |vol: &super::volume::Volume| {
+            let oldest = vol.by_seq.values().find_map(|id| match vol.local[id].peer {
+                PeerPart::Pending { since } => Some(since),
+                PeerPart::Acked | PeerPart::Marked | PeerPart::Covered => None,
+            });
+            oldest.filter(|_| vol.joined())
+        };
+        self.volumes.iter().filter_map(pending).min()
+    }
+
+    /// Both nodes have the range whole: a target's marks may go once that is durable here.
+    fn note_both_have(&mut self, v: usize, range: ByteRange) {
+        let vol = &mut self.volumes[v];
+        if vol.disk == DiskState::Inconsistent && vol.joined() {
+            self.note_in_sync(v, range);
+        }
+    }
+}

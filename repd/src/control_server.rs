@@ -104,3 +104,116 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
     }
     Ok((notes, Answer::Nothing))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Options, Paths};
+    use crate::state_dir::StateDir;
+    use clap::Parser;
+    use control::exit;
+    use tokio::task::LocalSet;
+
+    fn daemon(dir: &std::path::Path) -> Rc<Daemon> {
+        let paths = Paths {
+            state_dir: dir.to_owned(),
+            control: dir.join("control.sock"),
+            nbd: Vec::new(),
+            nbd_is_fixed: true,
+        };
+        let options = Options::parse_from(["repd", "--node", "alpha"]);
+        Daemon::new(&options, paths, StateDir::open(dir).unwrap(), "boot".into())
+    }
+
+    async fn ask(stream: &mut UnixStream, bytes: &[u8]) -> Reply {
+        stream.write_all(bytes).await.unwrap();
+        let frame = frame::read_async(stream).await.unwrap().unwrap();
+        serde_json::from_slice(&frame).unwrap()
+    }
+
+    fn request(command: Command) -> Vec<u8> {
+        frame::encode(&Request::new(command)).unwrap()
+    }
+
+    async fn with_daemon(test: impl AsyncFnOnce(UnixStream, Rc<Daemon>)) {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = daemon(dir.path());
+        let (near, far) = UnixStream::pair().unwrap();
+        LocalSet::new()
+            .run_until(async {
+                let served = daemon.clone();
+                let serving = tokio::task::spawn_local(async move { converse(far, &served).await });
+                test(near, daemon).await;
+                // The test has hung up.
+                serving.await.unwrap().unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn one_question_after_the_other_is_answered() {
+        with_daemon(async |mut stream, _daemon| {
+            let version = ask(&mut stream, &request(Command::Version)).await;
+            let Reply::Done(Answer::Version(version)) = version else { panic!("{version:?}") };
+            assert_eq!((version.pid, version.node), (std::process::id(), Some("alpha".into())));
+            let all = ask(&mut stream, &request(Command::Status { resource: None })).await;
+            assert_eq!(all, Reply::Done(Answer::Status(Vec::new())));
+            let down = Command::Down { resource: "r0".into(), force: false };
+            let down = ask(&mut stream, &request(down)).await;
+            assert_eq!(down, Reply::Done(Answer::Nothing), "there is nothing to do");
+            for command in [
+                Command::Connect { resource: "r0".into() },
+                Command::Status { resource: Some("r0".into()) },
+                Command::WaitConnect { resource: "r0".into(), timeout: None },
+            ] {
+                let reply = ask(&mut stream, &request(command)).await;
+                let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
+                assert_eq!(failure.exit, exit::USAGE);
+                assert!(failure.text.contains("repadm up r0"), "{failure}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_said_so_and_the_conversation_goes_on() {
+        with_daemon(async |mut stream, _daemon| {
+            let garbage = frame::encode(&"garbage").unwrap();
+            assert!(matches!(ask(&mut stream, &garbage).await, Reply::Failed(_)));
+            let other = serde_json::json!({"version": 99, "command": "version"});
+            let reply = ask(&mut stream, &frame::encode(&other).unwrap()).await;
+            let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
+            assert!(failure.text.contains("99"), "{failure}");
+            let up = Command::Up { resource: serde_json::json!({"name": 7}), node: "a".into() };
+            assert!(matches!(ask(&mut stream, &request(up)).await, Reply::Failed(_)));
+            let version = ask(&mut stream, &request(Command::Version)).await;
+            assert!(matches!(version, Reply::Done(Answer::Version(_))));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_resource_of_other_nodes_is_refused() {
+        with_daemon(async |mut stream, daemon| {
+            for node in ["beta", "gamma"] {
+                let resource = serde_json::to_value(crate::testing::resource("r0")).unwrap();
+                let up = Command::Up { resource, node: node.into() };
+                let reply = ask(&mut stream, &request(up)).await;
+                let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
+                assert_eq!(failure.exit, exit::CONFIG, "{failure}");
+            }
+            assert!(daemon.resources().is_empty());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn shutdown_is_answered_and_then_done() {
+        with_daemon(async |mut stream, daemon| {
+            let reply = ask(&mut stream, &request(Command::Shutdown)).await;
+            assert_eq!(reply, Reply::Done(Answer::Nothing));
+            daemon.asked_to_stop().await;
+        })
+        .await;
+    }
+}

@@ -258,3 +258,114 @@ const fn errno(error: IoError) -> Errno {
         IoError::Shutdown => Errno::Shutdown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use std::future::poll_fn;
+    use storage::BufferPool;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use types::ByteRange;
+
+    fn clients(limit: usize) -> Clients {
+        Clients::new(Payloads { pool: BufferPool::default(), budget: Budget::new(limit) })
+    }
+
+    /// A client that has negotiated.
+    fn join(clients: &mut Clients) -> UnixStream {
+        let (near, far) = UnixStream::pair().unwrap();
+        let new = NewClient {
+            stream: StdStream::Unix(near.into_std().unwrap()),
+            leftover: BytesMut::new(),
+            export: ExportInfo::new("r0/0", 1 << 30),
+            volume: VolumeId(0),
+            peer: "test".into(),
+        };
+        let mut inputs = VecDeque::new();
+        clients.insert(new, Time(0), &mut inputs);
+        let first = inputs.pop_front();
+        assert!(matches!(first, Some(Input::ClientOpened { .. })) && inputs.is_empty());
+        far
+    }
+
+    fn request(command: u16, cookie: u64, offset: u64, len: u32) -> Vec<u8> {
+        let mut bytes = 0x2560_9513_u32.to_be_bytes().to_vec();
+        bytes.extend(0_u16.to_be_bytes());
+        bytes.extend(command.to_be_bytes());
+        bytes.extend(cookie.to_be_bytes());
+        bytes.extend(offset.to_be_bytes());
+        bytes.extend(len.to_be_bytes());
+        bytes
+    }
+
+    async fn next(clients: &mut Clients) -> Input {
+        let mut inputs = VecDeque::new();
+        poll_fn(|cx| {
+            clients.poll(cx, &mut inputs);
+            clients.poll_send(cx, &mut inputs);
+            inputs.pop_front().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn requests_are_answered_and_a_good_bye_waits_for_the_answers() {
+        let mut clients = clients(1 << 20);
+        let mut far = join(&mut clients);
+        far.write_all(&request(0, 11, 4096, 512)).await.unwrap();
+        let read = next(&mut clients).await;
+        let Input::Request { id, op: ClientOp::Read(range), .. } = read else { panic!("{read:?}") };
+        assert_eq!(range, ByteRange::new(4096, 512));
+        far.write_all(&request(2, 0, 0, 0)).await.unwrap();
+        let mut inputs = VecDeque::new();
+        poll_fn(|cx| {
+            clients.poll(cx, &mut inputs);
+            let leaving = clients.clients.values().all(|client| client.leaving);
+            if leaving { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        clients.complete(id, Ok(vec![9; 512].into()));
+        let closed = next(&mut clients).await;
+        assert!(matches!(closed, Input::ClientClosed { .. }), "{closed:?}");
+        let mut reply = Vec::new();
+        far.read_to_end(&mut reply).await.unwrap();
+        assert_eq!((reply.len(), &reply[8..16]), (16 + 512, &11_u64.to_be_bytes()[..]));
+        assert!(clients.requests.is_empty() && clients.len() == 0);
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_client_that_hung_up_goes_nowhere() {
+        let mut clients = clients(1 << 20);
+        let mut far = join(&mut clients);
+        far.write_all(&request(3, 1, 0, 0)).await.unwrap();
+        let flush = next(&mut clients).await;
+        let Input::Request { id, .. } = flush else { panic!("{flush:?}") };
+        drop(far);
+        let closed = next(&mut clients).await;
+        assert!(matches!(closed, Input::ClientClosed { .. }), "{closed:?}");
+        clients.complete(id, Ok(Bytes::new()));
+        assert_eq!(clients.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn when_the_budget_is_used_up_nothing_more_is_read_until_something_is_answered() {
+        let mut clients = clients(1024);
+        let (mut one, mut other) = (join(&mut clients), join(&mut clients));
+        one.write_all(&request(0, 1, 0, 4096)).await.unwrap();
+        let first = next(&mut clients).await;
+        let Input::Request { id, .. } = first else { panic!("{first:?}") };
+        other.write_all(&request(0, 2, 0, 512)).await.unwrap();
+        let mut inputs = VecDeque::new();
+        poll_fn(|cx| {
+            clients.poll(cx, &mut inputs);
+            Poll::Ready(())
+        })
+        .await;
+        assert!(inputs.is_empty(), "{inputs:?}");
+        clients.complete(id, Err(IoError::Io));
+        let second = next(&mut clients).await;
+        assert!(matches!(second, Input::Request { .. }), "{second:?}");
+    }
+}

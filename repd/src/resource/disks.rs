@@ -273,3 +273,84 @@ fn disk_error(error: DeviceError) -> DiskError {
 fn gone(volume: VolumeId) -> DiskError {
     DiskError::Io(format!("volume {volume} has no disk"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metadata::MetaWrite;
+    use storage::fault::{Fault, Plan, Rule};
+    use storage::{MemoryDisk, OpKind};
+
+    const VOLUME: VolumeId = VolumeId(0);
+
+    fn batch(offsets: &[u64]) -> Batch {
+        let write = |&offset| MetaWrite { offset, data: vec![offset as u8; 4096].into() };
+        Batch { writes: offsets.iter().map(write).collect() }
+    }
+
+    /// What has come by the time that nothing is in flight any more.
+    async fn settle(disks: &mut Disks) -> Vec<Input> {
+        let mut inputs = VecDeque::new();
+        while disks.disks.values().any(|disk| disk.data.device.in_flight() > 0) {
+            disks.wait().await;
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            disks.take_done(&mut cx, &mut inputs);
+        }
+        inputs.into()
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_durable_when_it_is_answered() {
+        let disk = MemoryDisk::new(1 << 20);
+        let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+        disks.insert(VOLUME, Device::on_memory(&disk), None);
+        disks.write_meta(VOLUME, MetaOpId(5), batch(&[0, 4096, 8192]), &mut inputs);
+        disks.write_meta(VOLUME, MetaOpId(6), batch(&[]), &mut inputs);
+        let range = ByteRange::new(65_536, 512);
+        let op = DiskOp::Write { range, data: vec![7; 512].into(), fua: false };
+        disks.submit(VOLUME, DiskOpId(5), op, &mut inputs);
+        assert!(inputs.is_empty());
+        let done = settle(&mut disks).await;
+        let ids: Vec<_> = done
+            .iter()
+            .map(|input| match input {
+                Input::MetaDone { id, result: Ok(()) } => ("meta", id.0),
+                Input::DiskDone { id, result: Ok(_) } => ("data", id.0),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ids.len(), 3, "{ids:?}");
+        assert!([("meta", 5), ("meta", 6), ("data", 5)].iter().all(|id| ids.contains(id)));
+    }
+
+    #[tokio::test]
+    async fn a_batch_fails_once_when_a_write_or_the_flush_fails() {
+        for rule in [
+            Rule::new(Fault::Error(5)).on(OpKind::Write).after(1).times(1),
+            Rule::new(Fault::Error(5)).on(OpKind::Flush),
+        ] {
+            let plan = Plan::new();
+            plan.add(rule);
+            let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+            disks.insert(VOLUME, Device::memory(1 << 20).with_faults(&plan), None);
+            disks.write_meta(VOLUME, MetaOpId(1), batch(&[0, 4096, 8192]), &mut inputs);
+            let done = settle(&mut disks).await;
+            assert!(matches!(done[..], [Input::MetaDone { result: Err(_), .. }]), "{done:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_disk_everything_fails_and_a_closed_one_is_told() {
+        let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+        disks.submit(VOLUME, DiskOpId(1), DiskOp::Flush, &mut inputs);
+        disks.write_meta(VOLUME, MetaOpId(1), batch(&[0]), &mut inputs);
+        assert!(matches!(inputs.pop_front(), Some(Input::DiskDone { result: Err(_), .. })));
+        assert!(matches!(inputs.pop_front(), Some(Input::MetaDone { result: Err(_), .. })));
+        disks.insert(VOLUME, Device::memory(1 << 20), None);
+        disks.close(VOLUME);
+        assert!(disks.is_closing() && !disks.contains(VOLUME));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(disks.take_done(&mut cx, &mut inputs), [VOLUME]);
+        assert!(disks.is_empty());
+    }
+}

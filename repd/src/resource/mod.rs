@@ -23,6 +23,7 @@ pub(crate) use status::VolumeGlance;
 
 use crate::budget::{Budget, Payloads};
 use control::{Failure, ResourceStatus, exit};
+use orders::Orders;
 use pump::Pump;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,11 +98,14 @@ impl Resource {
         let thread_name = format!("repd-{name}");
         let run = move || {
             let run = std::panic::AssertUnwindSafe(|| run(setup, started));
-            let ended = match std::panic::catch_unwind(run) {
-                Ok(()) => Ended::InOrder,
-                Err(panic) => Ended::Panicked(panic_text(&*panic)),
+            let (orders, ended) = match std::panic::catch_unwind(run) {
+                Ok(orders) => (orders, Ended::InOrder),
+                Err(panic) => (None, Ended::Panicked(panic_text(&*panic))),
             };
             ended_out.send_replace(ended);
+            if let Some(orders) = orders {
+                orders.end();
+            }
         };
         std::thread::Builder::new()
             .name(thread_name)
@@ -110,7 +114,11 @@ impl Resource {
         match start.await {
             Ok(Ok(())) => Ok(Self { name, messages, glance, ended }),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::failed(format!("{name}: its thread ended while it started"))),
+            Err(_) => {
+                let mut ended = ended;
+                let ended = ended.wait_for(|ended| *ended != Ended::No).await.map(|e| e.clone());
+                Err(Failure::failed(format!("{name}: its thread has failed at once: {ended:?}")))
+            }
         }
     }
 
@@ -130,7 +138,10 @@ impl Resource {
         let sent = self.messages.send(Message::Order(order, reply)).await;
         match (sent, answer.await) {
             (Ok(()), Ok(answer)) => answer,
-            _ => Err(self.gone()),
+            _ => {
+                self.ended().await;
+                Err(self.gone())
+            }
         }
     }
 
@@ -193,14 +204,14 @@ impl Resource {
     }
 }
 
-/// The whole life of the thread.
-fn run(setup: pump::Setup, started: oneshot::Sender<Result<(), Failure>>) {
+/// The whole life of the thread, but for the last answers.
+fn run(setup: pump::Setup, started: oneshot::Sender<Result<(), Failure>>) -> Option<Orders> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = started.send(Err(Failure::failed(format!("no runtime: {error}"))));
-            return;
+            return None;
         }
     };
     let name = setup.resource.name.clone();
@@ -210,13 +221,14 @@ fn run(setup: pump::Setup, started: oneshot::Sender<Result<(), Failure>>) {
         match Pump::new(setup) {
             Ok(pump) => {
                 let _ = started.send(Ok(()));
-                pump.run().await;
+                Some(pump.run().await)
             }
             Err(failure) => {
                 let _ = started.send(Err(failure));
+                None
             }
         }
-    });
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -136,8 +136,9 @@ impl Pump {
         })
     }
 
-    /// Runs until the resource has ended.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the resource has ended. Returns the orders that are to be answered then: when
+    /// all of this is gone, so that the disks, the address and the locks are free.
+    pub(crate) async fn run(mut self) -> Orders {
         loop {
             if poll_fn(|cx| Poll::Ready(self.work(cx))).await {
                 break;
@@ -155,7 +156,7 @@ impl Pump {
             })
             .await;
         }
-        self.orders.end();
+        self.orders
     }
 
     /// Works until nothing is ready; whether the resource has ended.

@@ -204,6 +204,7 @@ impl Engine {
             vol.minted = super::volume::Minted::No;
         }
         vol.log.reset();
+        vol.durable.take_disk();
         self.set_disk(v, DiskState::Attaching, "attach", out);
         self.save_superblock(v, Then::Command, out);
     }

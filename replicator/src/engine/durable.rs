@@ -88,6 +88,12 @@ impl Durability {
         self.peer_durable
     }
 
+    /// A disk was taken into service: what an earlier life wrote to it may not be durable, and
+    /// whoever asks for a flush must not be told that there is nothing to do.
+    pub(super) fn take_disk(&mut self) {
+        self.done += 1;
+    }
+
     /// A write has ended on the local disk.
     pub(super) fn wrote(&mut self) {
         self.done += 1;

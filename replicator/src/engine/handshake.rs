@@ -350,7 +350,6 @@ impl Engine {
         theirs: &VolumeState,
         out: &mut Effects,
     ) {
-        let arbiter = self.config.is_arbiter();
         let epoch = self.link_epoch().expect("in a handshake");
         let vol = &mut self.volumes[v];
         let disk_bytes = vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes());
@@ -361,13 +360,7 @@ impl Engine {
         if plan == Plan::Resume {
             return self.resume(v, theirs.received, out);
         }
-        let session = if arbiter { mine.new_session } else { theirs.new_session };
-        let peer = self.link.as_ref().and_then(|link| link.peer_hello.as_ref());
-        let peer_incarnation = peer.expect("a hello precedes the state").incarnation;
         let vol = &mut self.volumes[v];
-        vol.session =
-            Session { id: session, peer_incarnation, ended: false, next_seq: 1, received: 0 };
-        vol.sync = None;
         let Some(meta) = vol.meta.as_mut() else { return };
         meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
         let (node, now) = (self.config.node, self.now);
@@ -426,9 +419,28 @@ impl Engine {
         };
         if link.saves_pending == 0 && !link.ready_sent {
             link.ready_sent = true;
+            self.adopt_sessions();
             self.send(Message::Ready, out);
         }
         self.try_join(out);
+    }
+
+    /// From our `Ready` on the peer may begin, so from here on the new sessions count: if the link
+    /// breaks before the peer's `Ready` is here, they are resumed as if it had come.
+    fn adopt_sessions(&mut self) {
+        let link = self.link.as_ref().expect("in a handshake");
+        let peer_incarnation = link.peer_hello.as_ref().expect("said").incarnation;
+        let mine = link.state.clone().expect("said");
+        let theirs = link.peer_state.clone().expect("said");
+        for (v, plan) in link.plans.clone().into_iter().enumerate() {
+            if plan == Plan::Resume {
+                continue;
+            }
+            let arbiter = if self.config.is_arbiter() { &mine } else { &*theirs };
+            let id = arbiter.volumes[v].new_session;
+            let session = Session { id, peer_incarnation, ended: false, next_seq: 1, received: 0 };
+            self.begin_session(v, session, plan, &theirs.volumes[v].side.generations);
+        }
     }
 
     pub(super) fn on_ready(&mut self, out: &mut Effects) {

@@ -3,11 +3,12 @@
 use super::Engine;
 use super::handshake::Plan;
 use super::resync::{Sync, SyncSide, Target};
-use super::volume::{Minted, Mode};
-use super::write::{PeerPart, WriteId};
+use super::volume::{Minted, Mode, Session};
+use super::write::{LocalWrite, PeerPart, WriteId};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{Message, State, VolumeState};
+use metadata::Generations;
 use types::{ConnectionState, ReplicationState, Role};
 
 impl Engine {
@@ -32,24 +33,13 @@ impl Engine {
             self.send_write(v, id, out);
         }
         let answered = self.repeat_answers(v, out);
-        let vol = &mut self.volumes[v];
-        vol.settled_unsaid.clear();
-        let (volume, below) = (vol.id, vol.settled_below());
-        self.send(Message::Settled { volume, below, seqs: self.settled_above(v, below) }, out);
+        self.say_settled(v, out);
         self.repeat_durable(v, out);
         if self.volumes[v].sync.is_some() {
             self.send_bitmap(v, out);
         }
-        self.resumed += 1;
+        let volume = self.volumes[v].id;
         out.push(Effect::Event(Event::Resumed { volume, resent, answered }));
-    }
-
-    /// Numbers above the first unsettled one that have settled: the gaps between those that have
-    /// not. As many as there are writes in flight, so few.
-    fn settled_above(&self, v: usize, below: u64) -> Vec<u64> {
-        let vol = &self.volumes[v];
-        let Some(&last) = vol.by_seq.keys().next_back() else { return Vec::new() };
-        (below..last).filter(|seq| !vol.by_seq.contains_key(seq)).collect()
     }
 
     /// Both are ready.
@@ -72,52 +62,59 @@ impl Engine {
             Plan::Target(_) | Plan::Resume | Plan::Idle => theirs.side.disk,
         };
         self.set_peer_disk(v, peer_disk, out);
-        let (side, replication) = match plan {
-            Plan::Source(_) => (Some(SyncSide::Source), ReplicationState::SyncSource),
-            Plan::Target(_) => {
-                let target = Target::new(theirs.side.generations.clone());
-                (Some(SyncSide::Target(target)), ReplicationState::SyncTarget)
-            }
-            Plan::InSync | Plan::Idle => (None, ReplicationState::Established),
-            Plan::Resume => {
-                let replication = match self.volumes[v].sync.as_ref().map(Sync::is_target) {
-                    Some(true) => ReplicationState::SyncTarget,
-                    Some(false) => ReplicationState::SyncSource,
-                    None => ReplicationState::Established,
-                };
-                return self.finish_resume(v, replication, out);
-            }
+        if plan == Plan::Resume {
+            self.resumed += 1;
+        }
+        let (replication, why) = match (&self.volumes[v].sync, plan) {
+            (Some(sync), _) if sync.is_target() => (ReplicationState::SyncTarget, "a resync"),
+            (Some(_), _) => (ReplicationState::SyncSource, "a resync"),
+            (None, Plan::Resume) => (ReplicationState::Established, "the session goes on"),
+            (None, _) => (ReplicationState::Established, "the handshake is done"),
         };
-        let vol = &mut self.volumes[v];
-        vol.minted = Minted::No;
-        vol.resync_bytes = if side.is_some() { 0 } else { vol.resync_bytes };
-        let total_blocks = vol.dirty_blocks();
-        let started = self.now;
-        self.volumes[v].sync = side.map(|side| Sync { side, started, total_blocks });
-        self.set_replication(v, replication, "the handshake is done", out);
-        match plan {
-            // What was in flight at the end of the old session is marked, and the peer has made
-            // durable that it is Inconsistent: it may be answered.
-            Plan::Source(_) => self.cover_marked(v, out),
-            Plan::Target(_) => self.fail_marked(v, out),
-            Plan::InSync | Plan::Idle | Plan::Resume => {
-                if !self.volumes[v].local.is_empty() {
-                    self.ensure_minted(v, "writes that the peer's disk did not get", out);
-                }
+        self.set_replication(v, replication, why, out);
+        // What was in flight at the end of an older session is marked. If this node is the
+        // source, the peer has made durable that it is Inconsistent: it may be answered.
+        match replication {
+            ReplicationState::SyncSource => self.cover_marked(v, out),
+            ReplicationState::SyncTarget => self.fail_marked(v, out),
+            _ if self.volumes[v].has_marked() => {
+                self.ensure_minted(v, "writes that the peer's disk did not get", out);
             }
+            _ => {}
         }
         self.repeat_peer_reads(v, out);
     }
 
-    fn finish_resume(&mut self, v: usize, replication: ReplicationState, out: &mut Effects) {
-        self.set_replication(v, replication, "the session goes on", out);
-        self.repeat_peer_reads(v, out);
+    /// A new session, with nothing in it.
+    pub(super) fn begin_session(
+        &mut self,
+        v: usize,
+        session: Session,
+        plan: Plan,
+        peer_generations: &Generations,
+    ) {
+        let started = self.now;
+        let vol = &mut self.volumes[v];
+        vol.session = session;
+        vol.minted = Minted::No;
+        let total_blocks = vol.dirty_blocks();
+        let side = match plan {
+            Plan::Source(_) => Some(SyncSide::Source),
+            Plan::Target(_) => Some(SyncSide::Target(Target::new(peer_generations.clone()))),
+            Plan::InSync | Plan::Idle | Plan::Resume => None,
+        };
+        if side.is_some() {
+            vol.resync_bytes = 0;
+        }
+        vol.sync = side.map(|side| Sync { side, started, total_blocks });
     }
 
     /// Writes in flight of a node that lost: the other went on alone, and they are not to appear
     /// again as new ones after somebody saw them overwritten.
     fn fail_marked(&mut self, v: usize, out: &mut Effects) {
-        let lost: Vec<WriteId> = self.volumes[v].local.keys().copied().collect();
+        let marked = |write: &LocalWrite| write.peer == PeerPart::Marked;
+        let lost = self.volumes[v].local.iter().filter(|(_, write)| marked(write));
+        let lost: Vec<WriteId> = lost.map(|(id, _)| *id).collect();
         for id in lost {
             let vol = &mut self.volumes[v];
             let write = vol.local.remove(&id).expect("just listed");

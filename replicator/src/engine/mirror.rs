@@ -161,7 +161,7 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let Some(write) = vol.mirror.get(&seq) else { return };
         let (range, kind) = (write.range, write.kind());
-        if vol.has_disk() && !has_data(vol.peer_disk) {
+        if vol.joined() && vol.has_disk() && !has_data(vol.peer_disk) {
             vol.mirror.get_mut(&seq).expect("just seen").stage = Stage::Marking;
             vol.mark(range);
             self.ensure_minted(v, "a write that the peer's disk does not get", out);

@@ -222,6 +222,9 @@ impl Engine {
             Message::RoleReply { id, granted, text } => self.on_role_reply(id, granted, text, out),
             Message::RoleIs(role) => {
                 self.set_peer_role(role, out);
+                for v in 0..self.volumes.len() {
+                    self.say_settled(v, out);
+                }
                 self.touch_all();
             }
             message => self.on_volume_message(epoch, message, out),

@@ -7,7 +7,7 @@ use super::order::{Order, UnitId};
 use super::read::HeldRead;
 use super::resync::Sync;
 use super::superblock::Saves;
-use super::write::{LocalWrite, Piece, WriteId};
+use super::write::{LocalWrite, PeerPart, Piece, WriteId};
 use crate::input::{LinkEpoch, RequestId};
 use crate::status::Counters;
 use bytes::Bytes;
@@ -221,6 +221,11 @@ impl Volume {
         let blocks = range.blocks();
         meta.bitmap.set(blocks);
         self.durable.forget_clears(blocks);
+    }
+
+    /// Whether a write waits for the absence of the peer to be durable.
+    pub(super) fn has_marked(&self) -> bool {
+        self.local.values().any(|write| write.peer == PeerPart::Marked)
     }
 
     /// Marks all of the volume.

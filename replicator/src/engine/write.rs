@@ -247,14 +247,23 @@ impl Engine {
         if vol.settled_unsaid.is_empty() || !vol.joined() {
             return;
         }
-        let below = vol.settled_below();
-        if !prompt {
-            vol.settled_unsaid.retain(|&seq| seq >= below);
-            return;
-        }
         let mut seqs = std::mem::take(&mut vol.settled_unsaid);
-        seqs.retain(|&seq| seq >= below);
-        let volume = vol.id;
+        if prompt {
+            let below = vol.settled_below();
+            seqs.retain(|&seq| seq >= below);
+            let volume = vol.id;
+            self.send(Message::Settled { volume, below, seqs }, out);
+        }
+    }
+
+    /// Tells the peer everything that has settled: for a new link, or a new reader.
+    pub(super) fn say_settled(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        vol.settled_unsaid.clear();
+        let (volume, below) = (vol.id, vol.settled_below());
+        // Above the first that has not settled: the gaps. As many as are in flight, so few.
+        let last = vol.by_seq.keys().next_back().copied().unwrap_or(below);
+        let seqs = (below..last).filter(|seq| !vol.by_seq.contains_key(seq)).collect();
         self.send(Message::Settled { volume, below, seqs }, out);
     }
 

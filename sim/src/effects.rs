@@ -5,6 +5,8 @@ use crate::content::tags_of;
 use crate::disk::Ticket;
 use crate::marks::Mark;
 use crate::node::{Asker, Order, Process};
+use crate::operator::all_up_to_date;
+use crate::plan::Class;
 use crate::world::{Event, World};
 use bytes::Bytes;
 use replicator::{
@@ -207,7 +209,7 @@ impl World {
             IoError::NotPrimary | IoError::Shutdown => {
                 self.nodes[node].orders.values().any(|(order, _)| *order == Order::Stop)
             }
-            IoError::Io => self.plan.class.errors_allowed(),
+            IoError::Io => self.plan.class.errors_allowed() || self.lacks_data(node),
             IoError::NoSpace => false,
         };
         if !fair {
@@ -218,6 +220,12 @@ impl World {
             );
             self.fail("answers", text);
         }
+    }
+
+    /// Whether a copy of a node is of no use without the peer, and the peer may be away for long.
+    fn lacks_data(&self, node: usize) -> bool {
+        let incomplete = |status| !all_up_to_date(&status);
+        self.plan.class == Class::Solo && self.status(node).is_some_and(incomplete)
     }
 
     fn command_done(&mut self, node: usize, id: CommandId, result: Result<(), Refusal>) {

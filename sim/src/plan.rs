@@ -175,9 +175,9 @@ impl Plan {
         let device_bytes = std::array::from_fn(|_| match class {
             Class::FullSync => rng.between(1, 6) * MIB + 256 * 1024,
             _ if many_extents => 400 * MIB,
-            _ => rng.between(20, 120) * MIB,
+            _ => rng.between(20, 80) * MIB,
         });
-        let extents = if many_extents { rng.between(69, 76) } else { rng.between(1, 5) };
+        let extents = if many_extents { rng.between(69, 76) } else { rng.between(1, 3) };
         let places = device_bytes.map(|device| places(&mut rng, device, extents));
         let granules = if rng.chance(1, 3) { [512, 4096] } else { [512, 512] };
         let chaos = Span::millis(rng.between(1500, 12_000));
@@ -215,7 +215,7 @@ impl Plan {
 }
 
 fn options(rng: &mut Prng, two_primaries: bool) -> Options {
-    let request = 4096 << rng.below(6);
+    let request = 16_384 << rng.below(5);
     Options {
         allow_two_primaries: two_primaries,
         timeout: Span::millis(rng.between(3000, 6000)),

@@ -1,10 +1,10 @@
 //! Oracle: what engines report must be explained by what the world did to them.
 
-use crate::node::VOLUMES;
+use crate::node::{Order, VOLUMES};
 use crate::plan::Class;
 use crate::world::World;
 use replicator::Event as EngineEvent;
-use types::{DiskState, ReplicationState};
+use types::{ConnectionState, DiskState, ReplicationState};
 
 impl World {
     pub(crate) fn check_event(&mut self, node: usize, event: &EngineEvent) {
@@ -19,12 +19,22 @@ impl World {
             EngineEvent::Disk { new: DiskState::Failed, .. } | EngineEvent::DiskFailed { .. } => {
                 true
             }
+            EngineEvent::Connection { new: ConnectionState::StandAlone, .. } => {
+                class != Class::SplitBrain && !self.may_stand_alone(node)
+            }
             _ => false,
         };
         if wrong {
             let class = class.as_str();
             self.fail("events", format!("in a world of class {class}, node {node}: {event}"));
         }
+    }
+
+    /// Whether a node was ordered to leave its peer.
+    fn may_stand_alone(&self, node: usize) -> bool {
+        let it = &self.nodes[node];
+        let leaves = |order| matches!(order, Order::Disconnect | Order::Stop);
+        it.disconnected_until.is_some() || it.orders.values().any(|(order, _)| leaves(*order))
     }
 
     /// A node that has stopped in order must not look as if it had crashed.

@@ -163,7 +163,14 @@ impl Pump {
     fn work(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..TURNS_PER_WAKE {
             self.gather(cx);
-            if self.inputs.is_empty() && !self.is_timer_due() {
+            if self.is_idle() {
+                // A socket may take more now, or a good-bye may have been all that came.
+                self.send(cx);
+            } else {
+                self.turn(cx);
+                continue;
+            }
+            if self.is_idle() {
                 self.publish();
                 if self.has_ended() {
                     return true;
@@ -171,9 +178,7 @@ impl Pump {
                 if self.poll_timer(cx).is_pending() {
                     return false;
                 }
-                continue;
             }
-            self.turn(cx);
         }
         cx.waker().wake_by_ref();
         false
@@ -181,14 +186,16 @@ impl Pump {
 
     /// Collects what is ready as inputs.
     fn gather(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
-            self.take(message);
-        }
         self.take_done(cx);
         self.orders.poll(cx, &mut self.disks, &mut self.inputs);
         self.links.poll(cx, &self.clock, &mut self.inputs);
         if self.stage == Stage::Running {
             self.clients.poll(cx, &mut self.inputs);
+        }
+        while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
+            // A client that has just said good-bye is in nobody's way any more.
+            self.send(cx);
+            self.take(message);
         }
     }
 
@@ -220,13 +227,22 @@ impl Pump {
             self.execute();
             self.disks.kick();
         }
-        self.links.poll_send(cx, &mut self.inputs);
-        self.clients.poll_send(cx, &mut self.inputs);
+        self.send(cx);
         let now = self.clock.now();
         if self.changed || now.since(self.published) >= GLANCE_EVERY {
             self.changed = true;
             self.publish();
         }
+    }
+
+    /// Sends what is queued, as far as the sockets take it.
+    fn send(&mut self, cx: &mut Context<'_>) {
+        self.links.poll_send(cx, &mut self.inputs);
+        self.clients.poll_send(cx, &mut self.inputs);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.inputs.is_empty() && !self.is_timer_due()
     }
 
     fn step_all(&mut self) {

@@ -175,15 +175,14 @@ impl World {
         }
     }
 
-    /// All connections are reset; each end hears of it at once, or somewhat later.
-    pub(crate) fn reset_all(&mut self) {
-        let short = self.plan.short().0;
+    /// All connections are reset; each end hears of it at once, or up to so much later.
+    pub(crate) fn reset_all(&mut self, latest: Span) {
         for conn in self.net.open() {
             for from in 0..2 {
                 self.cut_stream(conn, from);
             }
             for node in 0..2 {
-                let late = if self.rng.chance(1, 4) { self.rng.below(short) } else { 0 };
+                let late = if self.rng.chance(1, 4) { self.rng.below(latest.0.max(1)) } else { 0 };
                 let earliest = self.now + self.delay() + Span(late);
                 let Some(this) = self.net.get(conn) else { continue };
                 let at = this.arrival(1 - node, earliest);

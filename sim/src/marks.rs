@@ -47,6 +47,7 @@ marks! {
     HalfOpen = "a link silent in one direction",
     Silent = "a link silent in both directions",
     Stalled = "a link stalled and went on",
+    Unplugged = "both nodes without any link for a while, and told so",
     Partition = "both nodes without any link for long",
     BothDialled = "both nodes dialled at once",
     Refused = "a connection refused by a machine without its daemon",

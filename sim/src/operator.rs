@@ -56,9 +56,11 @@ impl World {
             // The long ones are what these classes are about.
             Fault::Partition(_) | Fault::Pause(..) if class == Class::Solo => true,
             Fault::Partition(_) if class == Class::SplitBrain => true,
-            Fault::Silence(_) | Fault::Stall(_) | Fault::Partition(_) | Fault::Pause(..) => {
-                self.linked()
-            }
+            Fault::Silence(_)
+            | Fault::Stall(_)
+            | Fault::Partition(_)
+            | Fault::Unplug(_)
+            | Fault::Pause(..) => self.linked(),
             Fault::Die(node, ..) if one_at_a_time => self.may_die(usize::from(node.0)),
             Fault::Die(..) => true,
             Fault::DieBoth(..) => true,
@@ -87,7 +89,7 @@ impl World {
         match fault {
             Fault::Reset => {
                 self.marks.hit(Mark::Reset);
-                self.reset_all();
+                self.reset_all(self.plan.short());
             }
             Fault::Silence(directions) => {
                 let both = directions == [true, true];
@@ -101,6 +103,11 @@ impl World {
             Fault::Partition(span) => {
                 self.marks.hit(Mark::Partition);
                 self.parted_at = Some(self.stamp());
+                self.partition(span);
+            }
+            Fault::Unplug(span) => {
+                self.marks.hit(Mark::Unplugged);
+                self.reset_all(Span(0));
                 self.partition(span);
             }
             Fault::Pause(node, span) => self.pause(usize::from(node.0), span),

@@ -80,8 +80,10 @@ pub enum Fault {
     Silence([bool; 2]),
     /// Everything sent is late by so much.
     Stall(Span),
-    /// No link at all for so long.
+    /// No link at all for so long, and nobody is told.
     Partition(Span),
+    /// All connections are reset, both sides hear of it, and there is no link for so long.
+    Unplug(Span),
     /// A process stands still for so long.
     Pause(NodeId, Span),
     /// A node dies as soon as it may, after that many more effects; and comes back after so long.
@@ -208,9 +210,15 @@ impl Plan {
         plan
     }
 
-    /// The longest outage that no engine may take for the loss of its peer.
+    /// The longest outage that no engine may take for the loss of its peer, if it hears of it.
     pub fn short(&self) -> Span {
         Span(self.options.timeout.0 / 4)
+    }
+
+    /// The same if it hears nothing: after a silence of `ping-int` and `ping-timeout` an engine
+    /// waits for another `ping-timeout` only.
+    pub fn short_silence(&self) -> Span {
+        Span(self.options.ping_timeout.0 * 3 / 4)
     }
 }
 
@@ -254,21 +262,22 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
     // A moment in the middle of the trouble.
     let at = |rng: &mut Prng| Span(rng.between(plan.chaos.0 / 20, plan.chaos.0 * 9 / 10));
     let node = |rng: &mut Prng| NodeId(rng.below(2) as u8);
-    let short = plan.short().0;
     let blips = match plan.class {
         Class::Resets => rng.between(2, 8),
         Class::SplitBrain => 0,
         _ => rng.below(3),
     };
     for _ in 0..blips {
-        let span = Span(rng.between(1_000_000, short));
+        let silent = Span(rng.between(1_000_000, plan.short_silence().0));
+        let loud = Span(rng.between(1_000_000, plan.short().0));
         let silence = *rng.pick(&[[true, true], [true, false], [false, true]]);
-        let fault = match rng.below(8) {
+        let fault = match rng.below(9) {
             0..=3 => Fault::Reset,
             4 => Fault::Silence(silence),
-            5 => Fault::Stall(span),
-            6 => Fault::Pause(node(rng), span),
-            _ => Fault::Partition(span),
+            5 => Fault::Stall(silent),
+            6 => Fault::Pause(node(rng), silent),
+            7 => Fault::Unplug(loud),
+            _ => Fault::Partition(silent),
         };
         let when = at(rng);
         faults.push((when, fault));

@@ -174,6 +174,8 @@ impl Engine {
                     (true, true) => DiskState::UpToDate,
                 };
                 self.set_disk(v, state, "attach", out);
+                // A handshake that ran meanwhile agreed on a session without this disk.
+                self.volumes[v].session.ended = true;
                 if self.link.is_some() {
                     self.renegotiate("a disk was attached", out);
                 }
@@ -266,7 +268,7 @@ impl Engine {
             return false;
         }
         let vol = &self.volumes[v];
-        let idle = vol.saves.is_idle() && vol.log.bitmap_saves == 0;
+        let idle = vol.saves.is_idle() && !vol.log.bitmap_saving;
         let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
         if unsaved {
             self.save_bitmap(v, None, out);

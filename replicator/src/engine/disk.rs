@@ -57,13 +57,19 @@ impl Engine {
         if ops.is_empty() || gone {
             return self.finish_unit(v, unit, gone, out);
         }
-        self.volumes[v].work.get_mut(&unit).expect("just seen").ops = ops.len();
-        for op in ops {
-            if let DiskOp::Write { range, .. } | DiskOp::Zero { range, .. } = &op {
-                self.volumes[v].counters.written_bytes += range.len;
-            }
-            self.disk_op(v, DiskUse::Unit(unit), op, out);
+        self.volumes[v].work.get_mut(&unit).expect("just seen").ops = ops.into();
+        self.next_unit_op(v, unit, out);
+    }
+
+    /// The operations of a unit run one after another: two parts of one write may share a granule,
+    /// which the disk reads and writes around them.
+    fn next_unit_op(&mut self, v: usize, unit: UnitId, out: &mut Effects) {
+        let work = self.volumes[v].work.get_mut(&unit).expect("a unit is not finished");
+        let op = work.ops.pop_front().expect("a unit has an operation left");
+        if let DiskOp::Write { range, .. } | DiskOp::Zero { range, .. } = &op {
+            self.volumes[v].counters.written_bytes += range.len;
         }
+        self.disk_op(v, DiskUse::Unit(unit), op, out);
     }
 
     pub(super) fn on_disk_done(
@@ -98,7 +104,6 @@ impl Engine {
         out: &mut Effects,
     ) {
         let work = self.volumes[v].work.get_mut(&unit).expect("a unit waits for its operations");
-        work.ops -= 1;
         let mut why = None;
         match result {
             Ok(data) => work.data = Some(data),
@@ -107,7 +112,7 @@ impl Engine {
                 why = Some(error);
             }
         }
-        let (left, failed) = (work.ops, work.failed);
+        let (more, failed) = (!work.ops.is_empty(), work.failed);
         let reading = matches!(work.work, Work::ResyncRead(..));
         if let Some(error) = why {
             let what = if reading { "read" } else { "write" };
@@ -115,8 +120,10 @@ impl Engine {
                 self.fail_disk(v, &format!("{what}: {error}"), out);
             }
         }
-        if left == 0 {
-            self.finish_unit(v, unit, failed, out);
+        if more && !failed && self.volumes[v].has_disk() {
+            self.next_unit_op(v, unit, out);
+        } else {
+            self.finish_unit(v, unit, failed || more, out);
         }
     }
 
@@ -155,6 +162,8 @@ impl Engine {
         self.set_disk(v, DiskState::Diskless, "the disk failed", out);
         if self.volumes[v].joined() {
             self.send(Message::DiskIs { volume, disk: DiskState::Diskless }, out);
+            // From now on our clients read there.
+            self.say_settled(v, out);
         }
         self.command_lost_disk(v, why, out);
         out.push(Effect::Detached { volume });

@@ -183,8 +183,9 @@ impl Durability {
         self.running.is_none() && self.flushed == self.done
     }
 
-    pub(super) fn unflushed_since(&self) -> Option<Time> {
-        self.unflushed_since
+    /// Since when the peer's writes wait for a flush that is not under way.
+    pub(super) fn flush_due(&self) -> Option<Time> {
+        self.unflushed_since.filter(|_| self.running.is_none())
     }
 
     pub(super) fn everything_durable_at_peer(&self) -> bool {
@@ -318,7 +319,7 @@ impl Engine {
             for flush in self.volumes[v].durable.flushes.values_mut() {
                 *flush = PeerFlush::Minting;
             }
-            return self.ensure_minted(v, "a flush that the peer does not get", out);
+            return self.go_on_alone(v, "a flush that the peer does not get", out);
         }
         if vol.minted == Minted::Saving
             && vol.durable.flushes.values().any(|f| *f == PeerFlush::Minting)
@@ -344,6 +345,13 @@ impl Engine {
         }
         for id in asked {
             self.send(Message::Flush { volume, id }, out);
+        }
+    }
+
+    /// Flushes that nobody can promise anything for.
+    pub(super) fn fail_flushes(&mut self, v: usize, out: &mut Effects) {
+        for request in std::mem::take(&mut self.volumes[v].durable.flushes).into_keys() {
+            self.part_done(request, Err(IoError::Io), out);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::wire::{
     Auth, Hello, Message, PROTOCOL_VERSION, Purpose, RefuseCode, SideState, State, VolumeHello,
     VolumeState,
 };
-use metadata::{Decision, Extent, GenerationId, Generations, Side, Verdict, decide};
+use metadata::{Extent, GenerationId, Generations, Side, Verdict, decide};
 use types::{DiskState, NodeId, Protocol, Role};
 
 /// What follows from the verdict, for one volume.
@@ -252,17 +252,10 @@ impl Engine {
         if theirs.volumes.len() != self.volumes.len() {
             return self.protocol_error("a state with other volumes than the hello", out);
         }
-        let mut plans = Vec::new();
-        for v in 0..self.volumes.len() {
-            let resumable = self.resumable(v);
-            let me = side(self.config.node, &mine, v, resumable);
-            let peer = side(self.config.peer(), &theirs, v, resumable);
-            let decision = decide(&me, &peer, Protocol::C);
-            match self.judge_verdict(v, &me, &peer, decision, &theirs.volumes[v], out) {
-                Ok(plan) => plans.push(plan),
-                Err((code, text)) => return self.refuse_link(code, text, out),
-            }
-        }
+        let plans = match self.judge_all(&mine, &theirs, out) {
+            Ok(plans) => plans,
+            Err((code, text)) => return self.refuse_link(code, text, out),
+        };
         let link = self.link.as_mut().expect("just seen");
         link.phase = Phase::Settling;
         link.plans.clone_from(&plans);
@@ -274,15 +267,55 @@ impl Engine {
         self.pump_ready(out);
     }
 
-    fn judge_verdict(
+    /// The verdict on every volume. A split brain of one is what an operator must hear of, whatever
+    /// else is wrong: both nodes find it then.
+    fn judge_all(
         &mut self,
+        mine: &State,
+        theirs: &State,
+        out: &mut Effects,
+    ) -> Result<Vec<Plan>, (RefuseCode, String)> {
+        let mut plans = Vec::new();
+        let mut refusal = None;
+        for v in 0..self.volumes.len() {
+            let resumable = self.resumable(v);
+            let me = side(self.config.node, mine, v, resumable);
+            let peer = side(self.config.peer(), theirs, v, resumable);
+            match self.judge_volume(v, &me, &peer, &theirs.volumes[v], out) {
+                Ok(plan) => plans.push(plan),
+                Err(error) if error.0 == RefuseCode::SplitBrain => return Err(error),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if let Some(error) = refusal {
+            return Err(error);
+        }
+        let target = plans.iter().position(|plan| matches!(plan, Plan::Target(_)));
+        if let Some(v) = target.filter(|_| self.role == Role::Primary) {
+            let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
+            if seen || self.has_clients() {
+                let text = format!(
+                    "{}/{}: {} is Primary and would become SyncTarget (rr-conflict disconnect): run \
+                     `secondary` there, then `connect` on both",
+                    self.config.resource, self.volumes[v].id, self.config.node_name
+                );
+                return Err((RefuseCode::Data, text));
+            }
+            // No client has had the device open since the link was lost: nobody is betrayed.
+            self.demote_for_resync(out);
+        }
+        Ok(plans)
+    }
+
+    fn judge_volume(
+        &self,
         v: usize,
         me: &Side,
         peer: &Side,
-        decision: Decision,
         theirs: &VolumeState,
         out: &mut Effects,
     ) -> Result<Plan, (RefuseCode, String)> {
+        let decision = decide(me, peer, Protocol::C);
         let volume = self.volumes[v].id;
         let name = format!("{}/{volume}", self.config.resource);
         let text = format!("{:?} ({})", decision.verdict, decision.rule.explain());
@@ -317,20 +350,6 @@ impl Engine {
             }
         };
         self.check_size(v, theirs).map_err(|text| (RefuseCode::Data, format!("{name}: {text}")))?;
-        if matches!(plan, Plan::Target(_)) && self.role == Role::Primary {
-            let idle =
-                !self.has_clients() && !self.volumes.iter().any(|vol| vol.clients_since_loss);
-            if !idle {
-                let text = format!(
-                    "{name}: {} is Primary and would become SyncTarget (rr-conflict disconnect): run \
-                     `secondary` there, then `connect` on both",
-                    self.config.node_name
-                );
-                return Err((RefuseCode::Data, text));
-            }
-            // No client has had the device open since the link was lost: nobody is betrayed.
-            self.demote_for_resync(out);
-        }
         Ok(plan)
     }
 

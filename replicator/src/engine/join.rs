@@ -78,7 +78,7 @@ impl Engine {
             ReplicationState::SyncSource => self.cover_marked(v, out),
             ReplicationState::SyncTarget => self.fail_marked(v, out),
             _ if self.volumes[v].has_marked() => {
-                self.ensure_minted(v, "writes that the peer's disk did not get", out);
+                self.go_on_alone(v, "writes that the peer's disk did not get", out);
             }
             _ => {}
         }
@@ -95,7 +95,10 @@ impl Engine {
     ) {
         let started = self.now;
         let vol = &mut self.volumes[v];
+        assert!(vol.order.is_empty(), "a session ends before the next begins");
         vol.session = session;
+        vol.durable.end_sending();
+        vol.durable.end_receiving();
         vol.minted = Minted::No;
         let total_blocks = vol.dirty_blocks();
         let side = match plan {
@@ -111,7 +114,7 @@ impl Engine {
 
     /// Writes in flight of a node that lost: the other went on alone, and they are not to appear
     /// again as new ones after somebody saw them overwritten.
-    fn fail_marked(&mut self, v: usize, out: &mut Effects) {
+    pub(super) fn fail_marked(&mut self, v: usize, out: &mut Effects) {
         let marked = |write: &LocalWrite| write.peer == PeerPart::Marked;
         let lost = self.volumes[v].local.iter().filter(|(_, write)| marked(write));
         let lost: Vec<WriteId> = lost.map(|(id, _)| *id).collect();

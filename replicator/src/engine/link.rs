@@ -72,7 +72,7 @@ pub(super) enum Loss {
     Broken,
     /// The peer sent what is not the protocol.
     Protocol,
-    /// The peer did not answer in time: it has had its time already.
+    /// The peer did not answer in time.
     Silent,
     /// One of the two ended it in order.
     Ordered,
@@ -295,11 +295,8 @@ impl Engine {
         out.push(Effect::CloseLink { epoch: link.epoch });
         let was_established = link.established();
         let deadline = match loss {
-            Loss::Broken | Loss::Protocol | Loss::Renegotiate => {
-                self.now + self.config.options.timeout
-            }
-            Loss::Silent => self.now + self.config.options.ping_timeout,
             Loss::Ordered => self.now,
+            _ => self.now + self.config.options.timeout,
         };
         self.role_request_lost();
         for v in 0..self.volumes.len() {

@@ -34,8 +34,8 @@ pub(super) struct LogUse {
     heating: BTreeSet<ExtentNo>,
     /// Pieces by the extent that they wait for.
     waiting: BTreeMap<ExtentNo, Vec<Piece>>,
-    /// Metadata writes of bitmap pages under way: what they hold counts as durable after them.
-    pub bitmap_saves: u32,
+    /// A write of bitmap pages is under way: what it holds counts as durable after it.
+    pub bitmap_saving: bool,
 }
 
 impl LogUse {
@@ -257,6 +257,6 @@ impl super::volume::Volume {
             obstacles.bitmap.get_or_insert(blocks);
             return false;
         }
-        self.log.bitmap_saves == 0
+        !self.log.bitmap_saving
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct MirrorWrite {
     stage: Stage,
     /// The peer has said that it is on both disks.
     settled: bool,
+    /// Of a session that is over: its number means nothing any more.
+    stale: bool,
 }
 
 impl MirrorWrite {
@@ -83,8 +85,16 @@ impl Engine {
         }
         let rest = self.judge(v, stamp.seen, range, out);
         let vol = &mut self.volumes[v];
-        let (payload, stage, settled) = (Some(payload), Stage::Busy, false);
-        vol.mirror.insert(stamp.seq, MirrorWrite { range, rest, payload, fua, stage, settled });
+        let write = MirrorWrite {
+            range,
+            rest,
+            payload: Some(payload),
+            fua,
+            stage: Stage::Busy,
+            settled: false,
+            stale: false,
+        };
+        vol.mirror.insert(stamp.seq, write);
         vol.counters.unacked += 1;
         self.place(v, range, Work::Mirror(stamp.seq), out);
     }
@@ -142,11 +152,14 @@ impl Engine {
         write.payload = None;
         write.stage = Stage::Flushing;
         let (range, fua, kind) = (write.range, write.fua, write.kind());
+        let stale = write.stale;
         if failed {
             return self.answer_mirror(v, seq, AckKind::Failed, out);
         }
-        vol.durable.applied(seq, range.len, now);
-        self.note_in_sync(v, range);
+        if !stale {
+            vol.durable.applied(seq, range.len, now);
+            self.note_in_sync(v, range);
+        }
         if fua && kind == AckKind::Superseded {
             // What took its place must be as durable as it was to be.
             self.want_flush(v, FlushThen::Mirror(seq), out);
@@ -162,10 +175,12 @@ impl Engine {
         let Some(write) = vol.mirror.get(&seq) else { return };
         let (range, kind) = (write.range, write.kind());
         if vol.joined() && vol.has_disk() && !has_data(vol.peer_disk) {
+            if !vol.readable() {
+                return self.answer_mirror(v, seq, AckKind::Failed, out);
+            }
             vol.mirror.get_mut(&seq).expect("just seen").stage = Stage::Marking;
             vol.mark(range);
-            self.ensure_minted(v, "a write that the peer's disk does not get", out);
-            self.save_bitmap(v, Some(range.blocks()), out);
+            self.go_on_alone(v, "a write that the peer's disk does not get", out);
             return self.pump_parked_mirrors(v, out);
         }
         self.answer_mirror(v, seq, kind, out);
@@ -174,17 +189,29 @@ impl Engine {
     /// Answers the writes whose marks have become durable.
     pub(super) fn pump_parked_mirrors(&mut self, v: usize, out: &mut Effects) {
         let vol = &self.volumes[v];
-        if vol.minted != Minted::Yes || vol.log.bitmap_saves > 0 {
+        if vol.minted != Minted::Yes || vol.log.bitmap_saving {
             return;
         }
-        let parked: Vec<(u64, AckKind)> = vol
+        let Some(meta) = &vol.meta else { return };
+        let parked: Vec<(u64, ByteRange, AckKind)> = vol
             .mirror
             .iter()
             .filter(|(_, write)| write.stage == Stage::Marking)
-            .map(|(seq, write)| (*seq, write.kind()))
+            .map(|(seq, write)| (*seq, write.range, write.kind()))
             .collect();
-        for (seq, kind) in parked {
+        let unsaved = parked.iter().find(|(_, range, _)| !meta.bitmap.is_durable(range.blocks()));
+        let unsaved = unsaved.map(|(_, range, _)| range.blocks());
+        let durable = |range: ByteRange| meta.bitmap.is_durable(range.blocks());
+        let ready: Vec<(u64, AckKind)> = parked
+            .iter()
+            .filter(|(_, range, _)| durable(*range))
+            .map(|(seq, _, kind)| (*seq, *kind))
+            .collect();
+        for (seq, kind) in ready {
             self.answer_mirror(v, seq, kind, out);
+        }
+        if unsaved.is_some() {
+            self.save_bitmap(v, unsaved, out);
         }
     }
 
@@ -264,6 +291,7 @@ impl Engine {
         }
         for write in self.volumes[v].mirror.values_mut() {
             write.settled = true;
+            write.stale = true;
         }
         self.volumes[v].counters.unacked = self.volumes[v]
             .mirror

@@ -176,7 +176,7 @@ impl Engine {
                 Mode::Waiting { .. } | Mode::Alone | Mode::Joined => None,
             };
             let settled = (vol.joined() && !vol.settled_unsaid.is_empty()).then_some(self.now);
-            let flush = vol.durable.unflushed_since().map(|since| since + interval);
+            let flush = vol.durable.flush_due().map(|since| since + interval);
             let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
             let save = unsaved.then_some(self.next_bitmap_save);
             [waiting, settled, flush, save].into_iter().flatten()

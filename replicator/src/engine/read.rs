@@ -230,13 +230,18 @@ impl Engine {
         }
     }
 
-    /// The peer counts as lost, or has no good disk any more: its readers get an error.
-    pub(super) fn fail_peer_reads(&mut self, v: usize, out: &mut Effects) {
+    /// The peer counts as lost, or has no good disk any more: what was asked of it is read here, if
+    /// the copy here has become good meanwhile, or fails.
+    pub(super) fn give_up_peer_reads(&mut self, v: usize, out: &mut Effects) {
         let open: Vec<u64> =
             self.peer_reads.iter().filter(|(_, (of, ..))| *of == v).map(|(id, _)| *id).collect();
         for id in open {
-            let (v, reader, _) = self.peer_reads.remove(&id).expect("just listed");
-            self.answer_reader(v, reader, None, out);
+            let (v, reader, range) = self.peer_reads.remove(&id).expect("just listed");
+            if self.volumes[v].has_good(range) {
+                self.start_piece_read(v, reader, range, out);
+            } else {
+                self.answer_reader(v, reader, None, out);
+            }
         }
     }
 

@@ -106,6 +106,14 @@ impl Engine {
                 self.force_up_to_date(v, out);
             }
             let vol = &mut self.volumes[v];
+            let crashed = &mut vol.metadata().superblock.flags.crashed_primary;
+            if *crashed && self.link.is_none() {
+                // Clients may now read what was in flight when it crashed: that must not be taken
+                // back by a peer that lacks it.
+                *crashed = false;
+                self.go_on_alone(v, "a Primary that crashed serves again without its peer", out);
+            }
+            let vol = &mut self.volumes[v];
             if vol.size == 0 {
                 vol.size = vol.metadata().layout.data_bytes();
             }
@@ -273,7 +281,7 @@ impl Engine {
             self.end_session(v, out);
             return false;
         }
-        self.cool_all(v, out) && self.volumes[v].log.bitmap_saves == 0
+        self.cool_all(v, out) && !self.volumes[v].log.bitmap_saving
     }
 
     /// The peer has newer data, and no client of ours has had the device open since the link was

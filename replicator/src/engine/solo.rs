@@ -27,16 +27,29 @@ impl Engine {
         for seq in applied {
             self.release_mirror(v, seq, out);
         }
-        self.fail_peer_reads(v, out);
+        self.give_up_peer_reads(v, out);
         if !self.volumes[v].local.is_empty() {
-            self.ensure_minted(v, "the peer is lost and did not answer all writes", out);
+            self.go_on_alone(v, "the peer is lost and did not answer all writes", out);
         }
         self.touch(v);
     }
 
+    /// Writes are answered without the peer from now on, as soon as that is durable. Without good
+    /// data here there is nothing to go on with: what was in flight fails.
+    pub(super) fn go_on_alone(&mut self, v: usize, cause: &str, out: &mut Effects) {
+        if self.volumes[v].readable() {
+            return self.ensure_minted(v, cause, out);
+        }
+        if !self.volumes[v].session.ended {
+            self.end_session(v, out);
+        }
+        self.fail_marked(v, out);
+        self.fail_flushes(v, out);
+    }
+
     /// Makes durable that the peer lacks what is answered from now on. The session is over with
     /// it: what the peer did not answer, or may still lose, is marked.
-    pub(super) fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
+    fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         if vol.minted != Minted::No || vol.meta.is_none() {
             return;

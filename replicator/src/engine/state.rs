@@ -82,9 +82,9 @@ impl Engine {
             self.interrupt_resync(v);
             self.set_replication(v, ReplicationState::Established, "the peer's disk is gone", out);
         }
-        self.fail_peer_reads(v, out);
+        self.give_up_peer_reads(v, out);
         if !self.volumes[v].local.is_empty() {
-            self.ensure_minted(v, "the peer's disk is gone", out);
+            self.go_on_alone(v, "the peer's disk is gone", out);
         }
     }
 
@@ -96,10 +96,10 @@ impl Engine {
             return;
         }
         if meta.bitmap.unsaved_pages() > 0 {
-            if vol.log.bitmap_saves == 0 {
+            if !vol.log.bitmap_saving {
                 self.save_bitmap(v, None, out);
             }
-        } else if vol.log.bitmap_saves == 0 {
+        } else if !vol.log.bitmap_saving {
             vol.metadata().superblock.flags.full_sync = false;
             self.save_superblock(v, Then::Nothing, out);
         }

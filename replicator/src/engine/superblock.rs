@@ -82,10 +82,14 @@ impl Engine {
         out.push(Effect::Meta { volume, id, batch });
     }
 
-    /// Saves the pages of those blocks, or some unsaved ones.
+    /// Saves the pages of those blocks, or some unsaved ones. One such write at a time: two of one
+    /// page in flight could end in any order. Whoever needs more looks again when it is done.
     pub(super) fn save_bitmap(&mut self, v: usize, blocks: Option<BlockRange>, out: &mut Effects) {
         /// 256 KiB: a write that does not hold up the log behind it for long.
         const PAGES_AT_A_TIME: usize = 64;
+        if self.volumes[v].log.bitmap_saving {
+            return;
+        }
         let Some(meta) = self.volumes[v].meta.as_mut() else { return };
         let batch = match blocks {
             Some(blocks) => meta.bitmap.save(blocks),
@@ -96,7 +100,7 @@ impl Engine {
         }
         let vol = &mut self.volumes[v];
         vol.counters.bm_writes += batch.writes.len() as u64;
-        vol.log.bitmap_saves += 1;
+        vol.log.bitmap_saving = true;
         let volume = vol.id;
         let id = self.meta_op(v, MetaUse::Bitmap);
         out.push(Effect::Meta { volume, id, batch });
@@ -120,7 +124,7 @@ impl Engine {
         match what {
             MetaUse::Log => self.on_log_durable(v, out),
             MetaUse::Bitmap => {
-                self.volumes[v].log.bitmap_saves -= 1;
+                self.volumes[v].log.bitmap_saving = false;
                 self.pump_parked_mirrors(v, out);
             }
             MetaUse::Superblock(version) => {

@@ -8,6 +8,7 @@ use super::read::HeldRead;
 use super::resync::Sync;
 use super::superblock::Saves;
 use super::write::{LocalWrite, PeerPart, Piece, WriteId};
+use crate::effect::DiskOp;
 use crate::input::{LinkEpoch, RequestId};
 use crate::status::Counters;
 use bytes::Bytes;
@@ -88,11 +89,11 @@ pub(super) enum Work {
     ResyncWrite(ByteRange, Option<Bytes>),
 }
 
-/// One place in the local order, and how many disk operations it still waits for.
+/// One place in the local order, and the disk operations that it has still to start.
 #[derive(Debug)]
 pub(super) struct UnitWork {
     pub work: Work,
-    pub ops: usize,
+    pub ops: VecDeque<DiskOp>,
     pub failed: bool,
     pub data: Option<Bytes>,
 }

@@ -6,6 +6,7 @@ use crate::effect::{Effects, IoError};
 use crate::input::RequestId;
 use crate::wire::{AckKind, Message, Stamp};
 use metadata::ExtentNo;
+use std::collections::VecDeque;
 use types::{ByteRange, DiskState, Time};
 
 /// A write of this node, for as long as the engine remembers it. Never used again.
@@ -132,7 +133,7 @@ impl Engine {
         if send {
             self.send_write(v, id, out);
         } else {
-            self.ensure_minted(v, "a write that the peer does not get", out);
+            self.go_on_alone(v, "a write that the peer does not get", out);
         }
         if local {
             let vol = &mut self.volumes[v];
@@ -146,7 +147,7 @@ impl Engine {
     pub(super) fn place(&mut self, v: usize, range: ByteRange, work: Work, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let (unit, ready) = vol.order.insert(range.widen(vol.granule));
-        vol.work.insert(unit, UnitWork { work, ops: 0, failed: false, data: None });
+        vol.work.insert(unit, UnitWork { work, ops: VecDeque::new(), failed: false, data: None });
         if ready {
             self.start_unit(v, unit, out);
         }
@@ -193,7 +194,7 @@ impl Engine {
                 write.peer = PeerPart::Marked;
                 let range = write.range;
                 vol.mark(range);
-                self.ensure_minted(v, "the peer's disk failed", out);
+                self.go_on_alone(v, "the peer's disk failed", out);
             }
         }
         self.try_settle(v, id, out);
@@ -240,9 +241,10 @@ impl Engine {
     }
 
     /// Tells the peer which writes have settled, so that its readers need not wait for them. With
-    /// one Primary nobody reads there, and the next write carries the number.
+    /// one Primary whose own disk is good nobody reads there, and the next write carries the
+    /// number.
     pub(super) fn flush_settled(&mut self, v: usize, out: &mut Effects) {
-        let prompt = self.peer_role == types::Role::Primary;
+        let prompt = self.peer_role == types::Role::Primary || !self.volumes[v].readable();
         let vol = &mut self.volumes[v];
         if vol.settled_unsaid.is_empty() || !vol.joined() {
             return;

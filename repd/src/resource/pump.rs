@@ -187,7 +187,6 @@ impl Pump {
     /// Collects what is ready as inputs.
     fn gather(&mut self, cx: &mut Context<'_>) {
         self.take_done(cx);
-        self.orders.poll(cx, &mut self.disks, &mut self.inputs);
         self.links.poll(cx, &self.clock, &mut self.inputs);
         if self.stage == Stage::Running {
             self.clients.poll(cx, &mut self.inputs);
@@ -197,6 +196,8 @@ impl Pump {
             self.send(cx);
             self.take(message);
         }
+        // Last, so that an order that was just taken begins.
+        self.orders.poll(cx, &mut self.disks, &mut self.inputs);
     }
 
     /// Takes what the disks have done.

@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::auth;
+use super::durable::FlushThen;
 use super::link::{Loss, Phase};
 use super::superblock::Then;
 use super::volume::{Mode, Session};
@@ -160,6 +161,10 @@ impl Engine {
 
     /// Sends our state once it will stay true. In a volume whose session is over, what was in
     /// flight is marked now, and everything on its way to the disk ends first.
+    ///
+    /// It is flushed too: a peer that crashed has forgotten which of its writes we may still lose.
+    /// If a resync copied them to it and cleared the marks, and we then lost our cache, the copies
+    /// would differ and nobody would know.
     pub(super) fn pump_draining(&mut self, out: &mut Effects) {
         if self.link.as_ref().is_none_or(|link| link.phase != Phase::Draining) {
             return;
@@ -174,7 +179,12 @@ impl Engine {
             }
             let vol = &self.volumes[v];
             let saving = vol.minted == super::volume::Minted::Saving;
-            drained &= vol.order.is_empty() && !saving && vol.saves.is_idle();
+            let quiet = vol.order.is_empty() && !saving && vol.saves.is_idle();
+            if quiet && vol.has_disk() && !vol.durable.is_clean() {
+                self.want_flush(v, FlushThen::Nothing, out);
+            }
+            let vol = &self.volumes[v];
+            drained &= quiet && (!vol.has_disk() || vol.durable.is_clean());
         }
         if !drained {
             return;
@@ -290,7 +300,11 @@ impl Engine {
         if let Some(error) = refusal {
             return Err(error);
         }
-        let target = plans.iter().position(|plan| matches!(plan, Plan::Target(_)));
+        // A copy that is Inconsistent already serves its Primary through the peer: nothing changes.
+        let betrayed = |(plan, vol): (&Plan, &super::volume::Volume)| {
+            matches!(plan, Plan::Target(_)) && vol.disk != DiskState::Inconsistent
+        };
+        let target = plans.iter().zip(&self.volumes).position(betrayed);
         if let Some(v) = target.filter(|_| self.role == Role::Primary) {
             let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
             if seen || self.has_clients() {

@@ -77,6 +77,11 @@ impl World {
         }
     }
 
+    /// Whether all orders are answered.
+    fn no_orders(&self) -> bool {
+        self.nodes.iter().all(|node| node.orders.is_empty())
+    }
+
     /// Whether both engines have a connection that works.
     fn linked(&self) -> bool {
         (0..2).all(|node| {

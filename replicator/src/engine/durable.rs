@@ -32,8 +32,6 @@ enum PeerFlush {
     Unasked,
     /// Asked.
     Asked(u64),
-    /// The absence of the peer must be durable first.
-    Minting,
 }
 
 /// The state of both disks' caches, as far as it is known here.
@@ -315,15 +313,10 @@ impl Engine {
         }
         // Solo: whatever the peer may lose must be marked, and our going on alone be durable.
         let vol = &self.volumes[v];
-        if !vol.durable.undurable.is_empty() && vol.minted != Minted::Yes {
-            for flush in self.volumes[v].durable.flushes.values_mut() {
-                *flush = PeerFlush::Minting;
-            }
-            return self.go_on_alone(v, "a flush that the peer does not get", out);
+        if !vol.durable.undurable.is_empty() && vol.minted == Minted::No {
+            self.go_on_alone(v, "a flush that the peer does not get", out);
         }
-        if vol.minted == Minted::Saving
-            && vol.durable.flushes.values().any(|f| *f == PeerFlush::Minting)
-        {
+        if self.volumes[v].minted == Minted::Saving {
             return;
         }
         for request in std::mem::take(&mut self.volumes[v].durable.flushes).into_keys() {

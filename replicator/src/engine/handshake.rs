@@ -171,6 +171,7 @@ impl Engine {
         }
         let mut drained = true;
         for v in 0..self.volumes.len() {
+            drained &= self.volumes[v].saves.is_idle();
             if self.resumable(v) {
                 continue;
             }
@@ -179,7 +180,7 @@ impl Engine {
             }
             let vol = &self.volumes[v];
             let saving = vol.minted == super::volume::Minted::Saving;
-            let quiet = vol.order.is_empty() && !saving && vol.saves.is_idle();
+            let quiet = vol.order.is_empty() && !saving;
             if quiet && vol.has_disk() && !vol.durable.is_clean() {
                 self.want_flush(v, FlushThen::Nothing, out);
             }
@@ -391,7 +392,7 @@ impl Engine {
                 .expect("checked with the verdict");
         vol.size = agreed;
         if plan == Plan::Resume {
-            return self.resume(v, theirs.received, out);
+            return self.resume(v, theirs, out);
         }
         let vol = &mut self.volumes[v];
         let Some(meta) = vol.meta.as_mut() else { return };

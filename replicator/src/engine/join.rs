@@ -9,13 +9,14 @@ use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{Message, State, VolumeState};
 use metadata::Generations;
-use types::{ConnectionState, ReplicationState, Role};
+use types::{ConnectionState, DiskState, ReplicationState, Role};
 
 impl Engine {
     /// Goes on in the session: our writes that the peer has not received, with their numbers;
     /// then the answers that it may have missed; then what has settled. (In another order the
     /// copies would diverge.) Everything else that was asked is asked again.
-    pub(super) fn resume(&mut self, v: usize, received: u64, out: &mut Effects) {
+    pub(super) fn resume(&mut self, v: usize, theirs: &VolumeState, out: &mut Effects) {
+        let received = theirs.received;
         let vol = &mut self.volumes[v];
         assert!(vol.minted == Minted::No, "a node that answered alone does not resume");
         if received >= vol.session.next_seq {
@@ -35,11 +36,22 @@ impl Engine {
         let answered = self.repeat_answers(v, out);
         self.say_settled(v, out);
         self.repeat_durable(v, out);
-        if self.volumes[v].sync.is_some() {
-            self.send_bitmap(v, out);
-        }
+        self.resume_resync(v, theirs.side.disk, out);
         let volume = self.volumes[v].id;
         out.push(Effect::Event(Event::Resumed { volume, resent, answered }));
+    }
+
+    /// A resync goes on from the union of both bitmaps: the source may not have heard of all that
+    /// was cleared, nor of its end.
+    fn resume_resync(&mut self, v: usize, peer_disk: DiskState, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let Some(sync) = &vol.sync else { return };
+        if sync.is_target() || peer_disk == DiskState::Inconsistent {
+            return self.send_bitmap(v, out);
+        }
+        assert_eq!(vol.dirty_blocks(), 0, "a target is UpToDate after the source has confirmed");
+        vol.sync = None;
+        self.settled_with_peer(v, out);
     }
 
     /// Both are ready.
@@ -57,8 +69,8 @@ impl Engine {
         self.volumes[v].mode = Mode::Joined;
         self.volumes[v].touched = true;
         let peer_disk = match plan {
-            Plan::Source(_) => types::DiskState::Inconsistent,
-            Plan::InSync => types::DiskState::UpToDate,
+            Plan::Source(_) => DiskState::Inconsistent,
+            Plan::InSync => DiskState::UpToDate,
             Plan::Target(_) | Plan::Resume | Plan::Idle => theirs.side.disk,
         };
         self.set_peer_disk(v, peer_disk, out);
@@ -132,10 +144,10 @@ impl Engine {
         let said = self.link.as_ref().and_then(|link| link.state.clone());
         let said = said.expect("our state was sent");
         for v in 0..self.volumes.len() {
-            if said.volumes[v].side.disk != types::DiskState::Diskless
+            if said.volumes[v].side.disk != DiskState::Diskless
                 && self.volumes[v].meta.is_none()
             {
-                let (volume, disk) = (self.volumes[v].id, types::DiskState::Diskless);
+                let (volume, disk) = (self.volumes[v].id, DiskState::Diskless);
                 self.send(Message::DiskIs { volume, disk }, out);
             }
         }

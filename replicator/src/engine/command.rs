@@ -33,7 +33,8 @@ pub(super) struct Running {
 
 impl Engine {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command, out: &mut Effects) {
-        if self.stopping() {
+        let harmless = matches!(command, Command::Disconnect | Command::Stop);
+        if self.stopping() && !harmless {
             let refusal = Refusal::new(RefusalKind::State, "the resource is going down");
             return out.push(Effect::CommandDone { id, result: Err(refusal) });
         }
@@ -287,6 +288,7 @@ impl Engine {
     /// The orderly end of everything.
     fn pump_stop(&mut self, stage: Stage, out: &mut Effects) -> Result<Option<Stage>, Refusal> {
         match stage {
+            Stage::Start if self.stopped => Ok(None),
             Stage::Start => {
                 for v in 0..self.volumes.len() {
                     self.fail_queued(v, IoError::Shutdown, out);
@@ -294,9 +296,9 @@ impl Engine {
                 Ok(Some(Stage::Draining))
             }
             Stage::Draining => {
-                // First with the peer, as long as it is there; then without it.
-                if self.link.as_ref().is_some_and(|link| !link.established()) || self.undecided() {
-                    self.say_goodbye("going down", out);
+                // A lost peer may come back, and what is in flight ends well; if it does not, that
+                // is decided as ever.
+                if self.link_holds() || self.undecided() {
                     return Ok(Some(Stage::Draining));
                 }
                 let mut clean = true;

@@ -61,6 +61,8 @@ pub(super) struct Durability {
     applied_upto: u64,
     /// What the flush under way covers of them.
     running_applied: u64,
+    /// What the last flush has covered of them.
+    flushed_applied: u64,
     /// What the peer has been told.
     told_upto: u64,
     /// Since when, and how many bytes of the peer's writes are not flushed.
@@ -136,6 +138,7 @@ impl Durability {
         self.applied.clear();
         self.applied_upto = 0;
         self.running_applied = 0;
+        self.flushed_applied = 0;
         self.told_upto = 0;
     }
 
@@ -174,6 +177,11 @@ impl Durability {
         self.unflushed_since = None;
         self.unflushed_bytes = 0;
         std::mem::take(&mut self.waiters).into_iter().map(|(_, then)| then).collect()
+    }
+
+    /// Every write of the peer up to this number is durable here.
+    fn applied_and_durable(&self) -> u64 {
+        if self.is_clean() { self.applied_upto } else { self.flushed_applied }
     }
 
     /// Everything written is durable, and nothing is under way.
@@ -221,6 +229,7 @@ impl Engine {
         let durable = &mut self.volumes[v].durable;
         let Some(covers) = durable.running.take() else { return };
         durable.flushed = durable.flushed.max(covers);
+        durable.flushed_applied = durable.running_applied;
         let waiters = std::mem::take(&mut durable.waiters);
         let (ready, waiting): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|(target, _)| *target <= covers);
@@ -239,7 +248,7 @@ impl Engine {
 
     fn tell_durable(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        let upto = vol.durable.running_applied;
+        let upto = vol.durable.applied_and_durable();
         if upto > vol.durable.told_upto && vol.joined() {
             vol.durable.told_upto = upto;
             let volume = vol.id;
@@ -249,8 +258,9 @@ impl Engine {
 
     /// What the peer may have missed of that is said again.
     pub(super) fn repeat_durable(&mut self, v: usize, out: &mut Effects) {
-        let vol = &self.volumes[v];
-        let (volume, upto) = (vol.id, vol.durable.told_upto);
+        let vol = &mut self.volumes[v];
+        let (volume, upto) = (vol.id, vol.durable.applied_and_durable());
+        vol.durable.told_upto = upto;
         if upto > 0 {
             self.send(Message::Durable { volume, upto }, out);
         }
@@ -289,6 +299,7 @@ impl Engine {
             FlushThen::Peer(epoch, id) => {
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
+                    self.tell_durable(v, out);
                     self.send(Message::FlushDone { volume, id, ok }, out);
                 }
             }
@@ -420,7 +431,6 @@ impl Engine {
             if durable.running.is_none() {
                 durable.unflushed_since = None;
                 durable.unflushed_bytes = 0;
-                durable.running_applied = durable.applied_upto;
                 self.tell_durable(v, out);
             }
         }

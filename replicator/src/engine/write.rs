@@ -186,8 +186,6 @@ impl Engine {
                 write.peer = PeerPart::Acked;
                 vol.durable.acked(seq, write.range);
                 vol.counters.superseded += u64::from(kind == AckKind::Superseded);
-                let range = write.range;
-                self.note_both_have(v, range);
             }
             AckKind::Failed => {
                 // The peer's disk is gone, and it says so in its next message.
@@ -223,6 +221,10 @@ impl Engine {
             (DiskPart::Lost, PeerPart::Covered) => Err(IoError::Io),
         };
         let write = vol.local.remove(&id).expect("just seen");
+        if (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked) {
+            self.note_both_have(v, write.range);
+        }
+        let vol = &mut self.volumes[v];
         if write.seq != 0 && vol.by_seq.get(&write.seq) == Some(&id) {
             vol.by_seq.remove(&write.seq);
             vol.settled_unsaid.push(write.seq);

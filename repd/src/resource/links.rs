@@ -46,7 +46,8 @@ type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 pub(crate) struct Links {
     setup: LinkSetup,
     pool: BufferPool,
-    listener: TcpListener,
+    /// Nothing once the engine has stopped: then the peer is told that nobody is here.
+    listener: Option<TcpListener>,
     dial: Option<Dial>,
     links: BTreeMap<LinkEpoch, Link>,
     closing: Vec<Closing>,
@@ -82,7 +83,7 @@ impl Links {
         Ok(Self {
             setup,
             pool,
-            listener,
+            listener: Some(listener),
             dial: None,
             links: BTreeMap::new(),
             closing: Vec::new(),
@@ -117,6 +118,13 @@ impl Links {
             let deadline = Box::pin(tokio::time::sleep(CLOSE_PATIENCE));
             self.closing.push(Closing { stream, sender, shut: false, deadline });
         }
+    }
+
+    /// The engine has stopped: only what it has closed is still seen to its end.
+    pub(crate) fn end(&mut self) {
+        self.listener = None;
+        self.dial = None;
+        self.links.clear();
     }
 
     /// Whether every link has been closed and has said its last word.
@@ -195,7 +203,8 @@ impl Links {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>, clock: &Clock, inputs: &mut VecDeque<Input>) {
         for _ in 0..LINKS_MAX {
-            match self.listener.poll_accept(cx) {
+            let Some(listener) = &self.listener else { return };
+            match listener.poll_accept(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, from))) => {
                     if from.ip().to_canonical() != self.setup.peer.ip().to_canonical() {
@@ -355,6 +364,12 @@ mod tests {
         (IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into()
     }
 
+    impl Links {
+        fn local_address(&self) -> SocketAddr {
+            self.listener.as_ref().unwrap().local_addr().unwrap()
+        }
+    }
+
     /// Two ends, and what they have said and nobody has asked for yet.
     struct Pair {
         ends: [Links; 2],
@@ -368,7 +383,7 @@ mod tests {
                 Links::listen(setup(address(last), address(1)), BufferPool::default()).unwrap()
             };
             let mut ends = [listen(1), listen(2)];
-            let addresses = [0, 1].map(|end: usize| ends[end].listener.local_addr().unwrap());
+            let addresses = [0, 1].map(|end: usize| ends[end].local_address());
             for end in [0, 1] {
                 ends[end].setup = setup(addresses[end], addresses[1 - end]);
             }

@@ -308,6 +308,7 @@ impl Pump {
             Follow::Close(volume) => self.disks.close(volume),
             Follow::Stopped => {
                 self.disks.close_all();
+                self.links.end();
                 let give_up = self.clock.now() + Span(FAREWELL.as_nanos() as u64);
                 self.stage = Stage::Stopped { give_up };
             }
@@ -466,7 +467,12 @@ impl Pump {
             Stage::Stopped { give_up } if now < give_up && !self.is_drained() => false,
             Stage::Stopped { .. } if self.is_drained() => true,
             Stage::Stopping { .. } | Stage::Stopped { .. } => {
-                tracing::error!("the orderly end took too long; the disks are left as in a crash");
+                match self.disks.is_empty() {
+                    true => tracing::info!("the peer has not taken the last words in time"),
+                    false => tracing::error!(
+                        "the orderly end took too long; the disks are left as in a crash"
+                    ),
+                }
                 true
             }
         }

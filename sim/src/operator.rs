@@ -67,7 +67,7 @@ impl World {
             Fault::Failover => self.heir().is_some(),
             Fault::Disconnect(..) if class == Class::Solo => true,
             Fault::Restart(..) | Fault::SwapRoles | Fault::PromoteBoth | Fault::Disconnect(..) => {
-                self.is_calm()
+                self.is_calm() && self.no_orders()
             }
             Fault::DemoteBusy(node) => {
                 let at = usize::from(node.0);

@@ -191,7 +191,7 @@ impl Plan {
             granules: if rng.chance(1, 2) { granules } else { [granules[1], granules[0]] },
             slowness: [rng.between(1, 4), rng.between(1, 4)],
             al_extents: rng.between(2, 6) as u32,
-            options: options(&mut rng, two_primaries),
+            options: options(&mut rng, two_primaries, many_extents),
             places,
             loops: rng.between(1, 4),
             requests: rng.between(100, 300) * if many_extents { 2 } else { 1 },
@@ -222,8 +222,9 @@ impl Plan {
     }
 }
 
-fn options(rng: &mut Prng, two_primaries: bool) -> Options {
-    let request = 16_384 << rng.below(5);
+fn options(rng: &mut Prng, two_primaries: bool, many_extents: bool) -> Options {
+    // After a crash all hot extents travel: that must not take more requests than a world is worth.
+    let request = if many_extents { 1 << 20 } else { 16_384 << rng.below(5) };
     Options {
         allow_two_primaries: two_primaries,
         timeout: Span::millis(rng.between(3000, 6000)),

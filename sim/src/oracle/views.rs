@@ -67,7 +67,9 @@ impl View {
             ViewKind::Whole => Some((invoke, ret)),
             ViewKind::Before(era) => (invoke < era).then(|| (invoke, ret.filter(|ret| *ret < era))),
             ViewKind::After(era) => {
-                let open = ret.is_none_or(|ret| ret >= era);
+                // A read that was open at that time may have seen what was lost.
+                let counts = invoke >= era || request.asked != Asked::Read;
+                let open = counts && ret.is_none_or(|ret| ret >= era);
                 open.then(|| (invoke.max(era), ret))
             }
             ViewKind::OfNode(node, _) if request.node == node => Some((invoke, ret)),

@@ -362,6 +362,18 @@ mod tests {
     }
 
     #[test]
+    fn help_of_everything() {
+        let mut all = Cli::command().term_width(100);
+        all.build();
+        let mut text = all.render_long_help().to_string();
+        for command in all.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name().to_owned();
+            text += &format!("\n=== {name}\n\n{}", command.render_long_help());
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
     fn options_after_two_dashes_go_after_the_command() {
         assert_eq!(
             reordered("repadm -- --overwrite-data-of-peer primary all"),

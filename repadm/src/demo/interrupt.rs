@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// No single thing in the story takes nearly so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon an interruption is seen.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -63,14 +65,17 @@ impl Interrupt {
         Ok(())
     }
 
-    /// Do that in another thread, and wait for it or for an interruption.
+    /// Do that in another thread, and wait for it, for an interruption, or for no longer than
+    /// patience lasts.
     ///
     /// # Errors
-    /// That of the work, or of [`Self::check`].
+    /// That of the work, or of [`Self::check`], or that it takes too long.
+    #[allow(clippy::disallowed_methods, reason = "the demo is a driver: its patience is real time")]
     pub(super) fn during<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
+        let start = Instant::now();
         let (done, result) = channel();
         thread::spawn(move || {
             // Nobody waits any more after an interruption.
@@ -79,6 +84,10 @@ impl Interrupt {
         loop {
             match result.recv_timeout(LOOK_EVERY) {
                 Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > PATIENCE => {
+                    let text = format!("it did not end within {} s", PATIENCE.as_secs());
+                    return Err(Failure::new(Exit::Failed, text));
+                }
                 Err(RecvTimeoutError::Timeout) => self.check()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::new(Exit::Failed, "the work ended without a result"));

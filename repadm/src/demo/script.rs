@@ -86,7 +86,13 @@ impl Story<'_, '_> {
     /// Run a command on a node, show it and what it prints; it must succeed.
     fn repadm(&mut self, node: Name, words: &[&str]) -> Outcome {
         self.out.line(format!("{}# repadm {}", node.as_str(), words.join(" ")))?;
-        let ran = self.cluster.repadm(node, words)?;
+        let ran = self.cluster.repadm(node, words).map_err(|failure| {
+            self.cluster
+                .interrupt()
+                .check()
+                .err()
+                .unwrap_or_else(|| self.gone_wrong(node, words, &format!("failed: {failure}")))
+        })?;
         self.indented(&ran.text)?;
         match ran.code {
             Some(0) => Ok(()),

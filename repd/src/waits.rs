@@ -65,8 +65,9 @@ async fn within(
             Err(_) => {
                 let connection = entry.resource.glance().connection;
                 let text = format!(
-                    "{}: not reached within {timeout}; the connection is {connection}",
-                    entry.name()
+                    "{}: not reached within {:.1} s; the connection is {connection}",
+                    entry.name(),
+                    timeout.as_secs_f64()
                 );
                 Err(Failure::new(exit::TIMEOUT, text))
             }

@@ -65,7 +65,8 @@ pub(crate) fn draw(
     volume: usize,
     tag: u64,
 ) -> (ClientOp, Asked, ByteRange, bool) {
-    let range = draw_range(rng, plan, volume);
+    // Clients of both volumes take numbers in turn, more or less.
+    let range = draw_range(rng, plan, volume, tag / 2);
     let fua = rng.chance(1, 10);
     match rng.below(100) {
         0..36 => (ClientOp::Read(range), Asked::Read, range, false),
@@ -81,8 +82,14 @@ pub(crate) fn draw(
     }
 }
 
-fn draw_range(rng: &mut Prng, plan: &Plan, volume: usize) -> ByteRange {
-    let place = *rng.pick(&plan.places[volume]);
+fn draw_range(rng: &mut Prng, plan: &Plan, volume: usize, turn: u64) -> ByteRange {
+    let places = &plan.places[volume];
+    // Many places are visited in turn, so that all are.
+    let place = if places.len() > 20 && rng.chance(3, 4) {
+        places[turn as usize % places.len()]
+    } else {
+        *rng.pick(places)
+    };
     // The first block of a place is the most wanted.
     let block = if rng.chance(1, 2) { 0 } else { rng.below(8) };
     let start = place + block * BLOCK_BYTES;

@@ -237,7 +237,8 @@ impl World {
 
     fn engine_event(&mut self, node: usize, event: &EngineEvent) {
         match event {
-            EngineEvent::Resumed { resent, answered, .. } => {
+            EngineEvent::Resumed { volume, resent, answered } => {
+                self.nodes[node].resumed[usize::from(volume.0)] = true;
                 self.marks.hit(Mark::Resumed);
                 if *resent > 0 {
                     self.marks.hit(Mark::Resent);
@@ -258,7 +259,16 @@ impl World {
             EngineEvent::Role { new: Role::Primary, .. } if self.in_resync(node) => {
                 self.marks.hit(Mark::PromotedInResync);
             }
-            EngineEvent::Replication { old, new, .. } => self.replication_changed(*old, *new),
+            EngineEvent::Verdict { volume, .. } => {
+                self.nodes[node].resumed[usize::from(volume.0)] = false;
+            }
+            EngineEvent::Replication { volume, old, new, .. } => {
+                let resumed = self.nodes[node].resumed[usize::from(volume.0)];
+                if resumed && *new == ReplicationState::SyncTarget {
+                    self.marks.hit(Mark::ResumedInResync);
+                }
+                self.replication_changed(*old, *new);
+            }
             _ => {}
         }
         self.check_event(node, event);

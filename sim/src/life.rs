@@ -3,9 +3,9 @@
 use crate::content::bytes_of_tag;
 use crate::disk::{layout, sectors};
 use crate::marks::Mark;
-use crate::node::{Asker, Order, Process, RESOURCE, VOLUMES};
+use crate::node::{Asker, Doom, Order, Process, RESOURCE, VOLUMES};
 use crate::plan::{Class, Death};
-use crate::world::{Event, World};
+use crate::world::{Event, Phase, World};
 use metadata::{
     Batch, Cause, CreateParams, Expected, GenerationId, GenerationRecord, Metadata, Placement,
     Recovered,
@@ -101,7 +101,22 @@ impl World {
         it.life += 1;
         it.powered = true;
         it.process = Process::Recovering { todo, recovered };
+        self.doom_at_start(node);
         self.recovery_step(node);
+    }
+
+    /// Some starts end before they have come far.
+    fn doom_at_start(&mut self, node: usize) {
+        let dies = match self.class() {
+            Class::OneDies | Class::FullSync => self.may_die(node),
+            Class::BothPower | Class::BothKilled | Class::Solo => true,
+            Class::Resets | Class::SplitBrain | Class::Orders => false,
+        };
+        let again = self.nodes[node].behind && self.phase == Phase::Chaos;
+        if dies && again && self.rng.chance(1, 6) {
+            let (effects, down) = (self.rng.below(30), Span::millis(self.rng.between(1, 300)));
+            self.nodes[node].doomed = Some(Doom { effects, death: Death::Kill, down });
+        }
     }
 
     /// The next batch of the recovery; after the last one the engine is made.

@@ -3,6 +3,7 @@
 use crate::client::{Asked, Client, Request, draw, think};
 use crate::marks::Mark;
 use crate::node::VOLUMES;
+use crate::plan::Class;
 use crate::world::{Event, Phase, World};
 use replicator::{ClientId, ClientOp, Input, RequestId};
 use types::{EXTENT_BYTES, Role, Span};
@@ -39,7 +40,10 @@ impl World {
     pub(crate) fn ask(&mut self, client: usize) {
         let enough = self.requests.len() as u64 >= self.plan.requests;
         let it = &self.clients[client];
-        if !it.open || it.waiting_for.is_some() || enough || self.phase != Phase::Chaos {
+        let idle = self.plan.idle_when_parted
+            && self.class() == Class::SplitBrain
+            && self.parted_at.is_some();
+        if !it.open || it.waiting_for.is_some() || enough || idle || self.phase != Phase::Chaos {
             return;
         }
         let tag = self.next_tag;

@@ -26,7 +26,7 @@ impl World {
     }
 
     /// Whether a node may die: whether the other has all that it has, and will stay.
-    fn may_die(&self, node: usize) -> bool {
+    pub(crate) fn may_die(&self, node: usize) -> bool {
         let other = 1 - node;
         let Some(status) = self.status(other) else { return false };
         let good = all_up_to_date(&status) && self.nodes[other].doomed.is_none();

@@ -135,6 +135,8 @@ pub struct Plan {
     pub chaos: Span,
     /// What happens, and when.
     pub faults: Vec<(Span, Fault)>,
+    /// Whether clients ask for nothing more once the nodes are parted for long.
+    pub idle_when_parted: bool,
     /// Whether disks begin equal, with a common generation.
     pub begins_in_sync: bool,
 }
@@ -179,7 +181,7 @@ impl Plan {
             _ if many_extents => 400 * MIB,
             _ => rng.between(20, 80) * MIB,
         });
-        let extents = if many_extents { rng.between(69, 76) } else { rng.between(1, 3) };
+        let extents = if many_extents { rng.between(75, 95) } else { rng.between(1, 3) };
         let places = device_bytes.map(|device| places(&mut rng, device, extents));
         let granules = if rng.chance(1, 3) { [512, 4096] } else { [512, 512] };
         let chaos = Span::millis(rng.between(1500, 12_000));
@@ -194,10 +196,11 @@ impl Plan {
             options: options(&mut rng, two_primaries, many_extents),
             places,
             loops: rng.between(1, 4),
-            requests: rng.between(100, 300) * if many_extents { 2 } else { 1 },
+            requests: if many_extents { 700 } else { rng.between(100, 300) },
             delay_micros: *rng.pick(&[100, 300, 1000, 5000, 20_000]),
             chaos,
             faults: Vec::new(),
+            idle_when_parted: rng.chance(1, 3),
             begins_in_sync: class != Class::FullSync,
         };
         if class == Class::SplitBrain {

@@ -89,7 +89,7 @@ impl ActivityLog {
 
     pub(crate) fn with_sequence(layout: &Layout, al_extents: u32, sequence: u64) -> Self {
         let ring = layout.al_blocks();
-        let asked = al_extents.clamp(AL_EXTENTS_MIN, AL_EXTENTS_MAX);
+        let asked = al_extents.clamp(1, AL_EXTENTS_MAX);
         let capacity = asked.min((ring - 1) * CONTEXT_SLOTS as u32) as u16;
         Self {
             offset: layout.al_offset(),

@@ -130,6 +130,12 @@ impl Engine {
         matches!(&self.running, Some(Running { command: Command::Promote { .. }, .. }))
     }
 
+    /// Whether a promotion is past the point at which somebody could refuse it.
+    pub(super) fn promotion_is_granted(&self) -> bool {
+        self.promoting()
+            && matches!(&self.running, Some(Running { stage: Stage::Saving(_), .. }))
+    }
+
     /// Whether clients' new requests are turned away because this node is becoming Secondary.
     pub(super) fn demoting(&self) -> bool {
         matches!(&self.running, Some(Running { command: Command::Demote, stage, .. }) if *stage != Stage::Start)

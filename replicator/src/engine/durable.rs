@@ -30,8 +30,9 @@ pub(super) enum FlushThen {
 enum PeerFlush {
     /// Still to be asked, or to be asked again.
     Unasked,
-    /// Asked.
-    Asked(u64),
+    /// Asked, under this number; when every write of the peer that had been received was settled
+    /// then, up to this one they will be durable there.
+    Asked(u64, Option<u64>),
 }
 
 /// The state of both disks' caches, as far as it is known here.
@@ -49,6 +50,9 @@ pub(super) struct Durability {
     undurable: BTreeMap<u64, ByteRange>,
     /// Every write up to this number is durable at the peer.
     peer_durable: u64,
+    /// The peer's own writes up to this number are durable at the peer; nothing if that is not
+    /// known since this disk was attached.
+    peer_own_durable: Option<u64>,
     /// Flushes of clients whose half at the peer is open.
     flushes: BTreeMap<RequestId, PeerFlush>,
     next_flush: u64,
@@ -92,6 +96,17 @@ impl Durability {
     /// whoever asks for a flush must not be told that there is nothing to do.
     pub(super) fn take_disk(&mut self) {
         self.done += 1;
+        self.peer_own_durable = None;
+    }
+
+    /// Both nodes flush before they agree on a session.
+    pub(super) fn both_are_flushed(&mut self) {
+        self.peer_own_durable = Some(0);
+    }
+
+    /// Whether the peer has in its cache only what nobody was promised.
+    fn nothing_to_lose_at_peer(&self, received: u64) -> bool {
+        self.undurable.is_empty() && self.peer_own_durable == Some(received)
     }
 
     /// A write has ended on the local disk.
@@ -324,7 +339,7 @@ impl Engine {
         }
         // Solo: whatever the peer may lose must be marked, and our going on alone be durable.
         let vol = &self.volumes[v];
-        if !vol.durable.undurable.is_empty() && vol.minted == Minted::No {
+        if vol.minted == Minted::No && !vol.durable.nothing_to_lose_at_peer(vol.session.received) {
             self.go_on_alone(v, "a flush that the peer does not get", out);
         }
         if self.volumes[v].minted == Minted::Saving {
@@ -338,12 +353,13 @@ impl Engine {
     fn ask_client_flushes(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let volume = vol.id;
+        let covers = vol.mirror.is_empty().then_some(vol.session.received);
         let durable = &mut vol.durable;
         let mut asked = Vec::new();
         for flush in durable.flushes.values_mut() {
-            if !matches!(flush, PeerFlush::Asked(_)) {
+            if *flush == PeerFlush::Unasked {
                 durable.next_flush += 1;
-                *flush = PeerFlush::Asked(durable.next_flush);
+                *flush = PeerFlush::Asked(durable.next_flush, covers);
                 asked.push(durable.next_flush);
             }
         }
@@ -398,9 +414,15 @@ impl Engine {
         // A flush that failed there means that the disk is gone there; the next message says so,
         // and then the marks answer for it.
         if ok {
-            let done = durable.flushes.iter().find(|(_, flush)| **flush == PeerFlush::Asked(id));
-            if let Some(request) = done.map(|(request, _)| *request) {
+            let done = durable.flushes.iter().find_map(|(request, flush)| match flush {
+                PeerFlush::Asked(asked, covers) if *asked == id => Some((*request, *covers)),
+                PeerFlush::Asked(..) | PeerFlush::Unasked => None,
+            });
+            if let Some((request, covers)) = done {
                 durable.flushes.remove(&request);
+                if covers.is_some() {
+                    durable.peer_own_durable = durable.peer_own_durable.max(covers);
+                }
                 self.part_done(request, Ok(()), out);
             }
         }

@@ -232,7 +232,8 @@ impl Engine {
         let mut settings: Vec<_> = settings.map(|(k, v)| (k.clone(), v.clone())).collect();
         let two = if self.config.options.allow_two_primaries { "yes" } else { "no" };
         settings.push(("allow-two-primaries".to_owned(), two.to_owned()));
-        State { primary: self.role == Role::Primary, settings, volumes }
+        let primary = self.role == Role::Primary || self.promotion_is_granted();
+        State { primary, settings, volumes }
     }
 
     pub(super) fn on_state(&mut self, state: Box<State>, out: &mut Effects) {

@@ -4,7 +4,7 @@ use super::Engine;
 use super::handshake::Plan;
 use super::resync::{Sync, SyncSide, Target};
 use super::volume::{Minted, Mode, Session};
-use super::write::{LocalWrite, PeerPart, WriteId};
+use super::write::{PeerPart, WriteId};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{Message, State, VolumeState};
@@ -62,7 +62,7 @@ impl Engine {
         for (v, plan) in plans.iter().enumerate() {
             self.join_volume(v, *plan, &state.volumes[v], out);
         }
-        self.disks_changed_in_handshake(state, out);
+        self.tell_changes(out);
     }
 
     fn join_volume(&mut self, v: usize, plan: Plan, theirs: &VolumeState, out: &mut Effects) {
@@ -111,6 +111,7 @@ impl Engine {
         vol.session = session;
         vol.durable.end_sending();
         vol.durable.end_receiving();
+        vol.durable.both_are_flushed();
         vol.minted = Minted::No;
         let total_blocks = vol.dirty_blocks();
         let side = match plan {
@@ -127,22 +128,27 @@ impl Engine {
     /// Writes in flight of a node that lost: the other went on alone, and they are not to appear
     /// again as new ones after somebody saw them overwritten.
     pub(super) fn fail_marked(&mut self, v: usize, out: &mut Effects) {
-        let marked = |write: &LocalWrite| write.peer == PeerPart::Marked;
-        let lost = self.volumes[v].local.iter().filter(|(_, write)| marked(write));
-        let lost: Vec<WriteId> = lost.map(|(id, _)| *id).collect();
+        let vol = &mut self.volumes[v];
+        let mut lost = Vec::new();
+        for (id, write) in &mut vol.local {
+            if write.peer == PeerPart::Marked {
+                write.peer = PeerPart::Failed;
+                lost.push(*id);
+            }
+        }
         for id in lost {
-            let vol = &mut self.volumes[v];
-            let write = vol.local.remove(&id).expect("just listed");
-            vol.log.end(metadata::ExtentNo::of_byte(write.range.offset), vol.durable.writes_done());
-            self.release_local(v, id, out);
-            self.part_done(write.request, Err(crate::effect::IoError::Io), out);
+            self.try_settle(v, id, out);
         }
     }
 
-    /// A disk that changed while the handshake ran is told of, or negotiated anew.
-    fn disks_changed_in_handshake(&mut self, _state: &State, out: &mut Effects) {
+    /// What changed while the handshake ran is told now.
+    fn tell_changes(&mut self, out: &mut Effects) {
         let said = self.link.as_ref().and_then(|link| link.state.clone());
         let said = said.expect("our state was sent");
+        if said.primary != (self.role == Role::Primary) {
+            let role = self.role;
+            self.send(Message::RoleIs(role), out);
+        }
         for v in 0..self.volumes.len() {
             if said.volumes[v].side.disk != DiskState::Diskless
                 && self.volumes[v].meta.is_none()

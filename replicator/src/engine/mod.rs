@@ -57,7 +57,7 @@ use volume::{Mode, Payload, Volume};
 
 /// Marks that no log transaction has made durable yet are saved after so long: it bounds what a
 /// crash makes of a finished resync.
-const BITMAP_SAVE_INTERVAL: Span = Span::secs(5);
+const BITMAP_SAVE_INTERVAL: Span = Span::secs(1);
 
 /// One resource on one node.
 #[derive(Debug)]

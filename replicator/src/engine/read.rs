@@ -143,11 +143,21 @@ impl Engine {
         let Ok(data) = result else { return self.on_read_failed(v, reader, range, out) };
         assert_eq!(data.len() as u64, range.len, "a read gives what was asked for");
         let vol = &mut self.volumes[v];
+        if vol.mode == Mode::Alone && !vol.readable() {
+            return self.answer_reader(v, reader, None, out);
+        }
         let waits_for = vol.unsettled(range);
         if waits_for.is_empty() {
             return self.answer_reader(v, reader, Some(data), out);
         }
         vol.held.push(HeldRead { reader, data, waits_for });
+    }
+
+    /// The copy here is not good and its source is lost: no read is answered from it.
+    pub(super) fn fail_held(&mut self, v: usize, out: &mut Effects) {
+        for read in std::mem::take(&mut self.volumes[v].held) {
+            self.answer_reader(v, read.reader, None, out);
+        }
     }
 
     /// A read that the local disk could not do is done by the peer, if there is one.

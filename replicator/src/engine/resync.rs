@@ -293,6 +293,8 @@ impl Engine {
             (ResyncStep::Adopted, SyncSide::Source) => {
                 vol.sync = None;
                 self.settled_with_peer(v, out);
+                // Else a crash would find marks that are long cleared.
+                self.save_bitmap(v, None, out);
                 self.set_peer_disk(v, DiskState::UpToDate, out);
                 self.set_replication(v, ReplicationState::Established, "resync done", out);
             }
@@ -317,6 +319,7 @@ impl Engine {
         let volume = vol.id;
         let joined = vol.joined();
         vol.sync = None;
+        self.save_bitmap(v, None, out);
         self.set_disk(v, DiskState::UpToDate, "resync done", out);
         if joined {
             self.send(Message::ResyncEnd { volume, step: ResyncStep::Adopted }, out);

@@ -17,6 +17,14 @@ impl Engine {
         let vol = &mut self.volumes[v];
         assert!(!vol.joined(), "a peer that is there is not lost");
         vol.mode = Mode::Alone;
+        if !vol.readable() {
+            // Nothing to go on with: what a reader saw of the peer's unsettled writes may never
+            // have been.
+            self.fail_held(v, out);
+            self.give_up_peer_reads(v, out);
+            self.go_on_alone(v, "the peer is lost", out);
+            return self.touch(v);
+        }
         // What the peer began and is here is settled: the survivor goes on from what it has.
         let applied: Vec<u64> = vol
             .mirror

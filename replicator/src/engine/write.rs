@@ -48,6 +48,8 @@ pub(super) enum PeerPart {
     Marked,
     /// Marked, and whoever could take the peer's copy for newer is told: may be answered.
     Covered,
+    /// Marked, and there is nothing to go on with: answered with an error.
+    Failed,
 }
 
 /// A write of this node that is not settled.
@@ -217,6 +219,7 @@ impl Engine {
         let write = &vol.local[&id];
         let result = match (write.disk, write.peer) {
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
+            (_, PeerPart::Failed) => Err(IoError::Io),
             (DiskPart::Done, _) | (DiskPart::Lost, PeerPart::Acked) => Ok(()),
             (DiskPart::Lost, PeerPart::Covered) => Err(IoError::Io),
         };
@@ -276,7 +279,7 @@ impl Engine {
         let pending = |vol: &super::volume::Volume| {
             let oldest = vol.by_seq.values().find_map(|id| match vol.local[id].peer {
                 PeerPart::Pending { since } => Some(since),
-                PeerPart::Acked | PeerPart::Marked | PeerPart::Covered => None,
+                _ => None,
             });
             oldest.filter(|_| vol.joined())
         };

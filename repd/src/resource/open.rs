@@ -74,11 +74,7 @@ async fn open_device(place: &str, path: &Path, pool: &BufferPool) -> Result<Devi
 
 fn refused(place: &str, path: &Path, error: &LoadError<DeviceError>) -> Failure {
     let disk = path.display();
-    let way_out = match error {
-        LoadError::Slots(_) => format!("; «repadm create-md {place}» makes new metadata"),
-        _ => String::new(),
-    };
-    Failure::new(exit::CONFIG, format!("{place}: disk {disk}: {error}{way_out}"))
+    Failure::new(exit::CONFIG, format!("{place}: disk {disk}: {error}"))
 }
 
 /// The batches of a plan, one after the other: each is durable before the next begins.
@@ -133,7 +129,7 @@ mod tests {
 
         std::fs::write(&path, vec![0; 1 << 20]).unwrap();
         let failure = try_open(&path).await.unwrap_err();
-        assert!(failure.text.contains("repadm create-md r0/0"), "{failure}");
+        assert!(failure.text.contains("create-md"), "{failure}");
 
         create(&path, "other");
         let failure = try_open(&path).await.unwrap_err();

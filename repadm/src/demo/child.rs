@@ -13,9 +13,18 @@ pub(super) fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
 
 /// Ask a process to end in order.
 pub(super) fn ask_to_end(child: &Child) {
+    send(child, Signal::TERM);
+}
+
+/// Stop a process where it is.
+pub(super) fn freeze(child: &Child) {
+    send(child, Signal::STOP);
+}
+
+fn send(child: &Child, signal: Signal) {
     if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
         // It may have ended already.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
     }
 }
 

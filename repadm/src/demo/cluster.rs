@@ -171,6 +171,7 @@ impl Cluster {
              allow-two-primaries;\n    after-sb-0pri discard-zero-changes;\n    \
              after-sb-1pri discard-secondary;\n    after-sb-2pri disconnect;\n  }}\n}}\n\
              common {{\n  net {{\n    timeout 20;    # 2 s: so long a lost peer is waited for\n    \
+             ping-int 3;    # s of silence before it is asked for a sign of life\n    \
              connect-int 3; # s between attempts to reach it\n  }}\n}}\n",
             host(Name::Alpha, alpha),
             host(Name::Beta, beta)
@@ -233,15 +234,14 @@ impl Cluster {
     /// # Errors
     /// If it cannot be started.
     pub(super) fn connect(&mut self, rate: Option<u64>) -> Outcome {
-        self.cut();
+        self.take_cable_away();
         let mut command = Command::new(&self.program);
         command.args(self.cable_words(rate)).stdout(Stdio::null()).stderr(Stdio::null());
         self.cable = Some(self.spawn(&mut command, "the cable")?);
         Ok(())
     }
 
-    /// The words of the command that is the cable.
-    pub(super) fn cable_words(&self, rate: Option<u64>) -> Vec<String> {
+    fn cable_words(&self, rate: Option<u64>) -> Vec<String> {
         let [alpha, to_alpha, beta, to_beta] = self.ports;
         let links = [Link { from: to_alpha, to: alpha }, Link { from: to_beta, to: beta }];
         let mut words = vec!["__wire".to_owned()];
@@ -253,8 +253,12 @@ impl Cluster {
         words
     }
 
-    /// Cut it.
-    pub(super) fn cut(&mut self) {
+    /// Cut it: nothing gets through any more, in silence.
+    pub(super) fn cut(&self) {
+        self.cable.iter().for_each(child::freeze);
+    }
+
+    fn take_cable_away(&mut self) {
         if let Some(cable) = self.cable.take() {
             end(cable, Duration::ZERO);
         }
@@ -363,7 +367,7 @@ impl Cluster {
 
     /// End the daemons in order.
     pub(super) fn stop(&mut self) {
-        self.cut();
+        self.take_cable_away();
         self.daemons.iter().for_each(child::ask_to_end);
         for daemon in self.daemons.drain(..) {
             end(daemon, DAEMON_PATIENCE);
@@ -382,7 +386,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.cut();
+        self.take_cable_away();
         for daemon in self.daemons.drain(..) {
             end(daemon, Duration::ZERO);
         }

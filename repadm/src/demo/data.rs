@@ -29,9 +29,9 @@ impl Part {
         Self { offset: at_mib * MIB, end: (at_mib + 1) * MIB, stride: PIECE as u64 }
     }
 
-    /// A quarter of 16 MiB, here and there.
-    pub(super) const fn scattered(at_mib: u64) -> Self {
-        Self { offset: at_mib * MIB, end: (at_mib + 16) * MIB, stride: 4 * PIECE as u64 }
+    /// A third of so many MiB, here and there.
+    pub(super) const fn scattered(at_mib: u64, mib: u64) -> Self {
+        Self { offset: at_mib * MIB, end: (at_mib + mib) * MIB, stride: 3 * PIECE as u64 }
     }
 
     fn pieces(self) -> impl Iterator<Item = u64> {
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn parts_are_as_large_as_they_say() {
         assert_eq!((Part::mib(8).count(), Part::mib(8).bytes()), (16, MIB));
-        let scattered = Part::scattered(16);
-        assert_eq!((scattered.count(), scattered.bytes()), (64, 4 * MIB));
+        let scattered = Part::scattered(16, 24);
+        assert_eq!((scattered.count(), scattered.bytes()), (128, 8 * MIB));
         assert_eq!(scattered.pieces().next(), Some(16 * MIB));
     }
 

@@ -1,7 +1,7 @@
 //! The demo's network cable: what connects to one port is led to another, at a bounded rate.
 //!
-//! It is a process of its own, so that the cable is cut by ending it: both nodes see their
-//! connection break, and nobody is there to connect to until another cable is laid.
+//! It is a process of its own, so that the cable is cut by stopping it: nothing gets through then,
+//! and nobody is told, as with a real one.
 
 use crate::outcome::{Exit, Failure, Outcome};
 use std::io::{self, Read, Write};

@@ -45,7 +45,7 @@ fn the_story_ends_well_and_leaves_nothing() {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     for told in [
-        "replication:SyncTarget",
+        "SyncTarget Secondary/Primary",
         "r0 role:Primary",
         "*** cut ***",
         "sync'ed:",

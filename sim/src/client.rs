@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) ret: Option<u64>,
     /// Whether any answer came, or will never come because its node died or its client left.
     pub(crate) over: bool,
+    /// It was answered by a copy that is incomplete, while the peer was away.
+    pub(crate) incomplete: bool,
     /// What a read saw, sector by sector.
     pub(crate) seen: Vec<u64>,
 }

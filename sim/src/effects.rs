@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use crate::node::{Asker, Order, Process};
 use crate::operator::all_up_to_date;
 use crate::plan::Class;
-use crate::world::{Event, World};
+use crate::world::{Event, Phase, World};
 use bytes::Bytes;
 use replicator::{
     CommandId, DiskOp, Effect, Event as EngineEvent, Input, IoError, Refusal, RequestId,
@@ -182,6 +182,8 @@ impl World {
     }
 
     fn answered(&mut self, at: usize, asked: Asked, range: ByteRange, bytes: &Bytes, cause: Cause) {
+        let node = self.requests[at].node;
+        self.requests[at].incomplete = self.class() == Class::BothPower && self.is_adrift(node);
         match asked {
             Asked::Read => {
                 let torn = || format!("request {at} read {range} and got what nobody wrote");
@@ -222,6 +224,11 @@ impl World {
         }
     }
 
+    /// Whether a node has an incomplete copy and no peer.
+    fn is_adrift(&self, node: usize) -> bool {
+        self.status(node).is_some_and(|status| !status.established && !all_up_to_date(&status))
+    }
+
     /// Whether a copy of a node is of no use without the peer, and the peer may be away for long.
     fn lacks_data(&self, node: usize) -> bool {
         let incomplete = |status| !all_up_to_date(&status);
@@ -249,7 +256,10 @@ impl World {
             }
             EngineEvent::Conflict { .. } => self.marks.hit(Mark::Conflict),
             EngineEvent::Generation { volume, .. } => {
-                self.went_solo[node][usize::from(volume.0)] = true;
+                // The last flushes come when everything is decided.
+                if !matches!(self.phase, Phase::LastFlush { .. }) {
+                    self.went_solo[node][usize::from(volume.0)] = true;
+                }
                 self.marks.hit(Mark::Solo);
             }
             EngineEvent::SplitBrain { .. } => {

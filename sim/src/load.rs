@@ -76,6 +76,7 @@ impl World {
             invoke,
             ret: None,
             over: false,
+            incomplete: false,
             seen: Vec::new(),
         });
         let input = Input::Request {

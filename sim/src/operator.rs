@@ -253,6 +253,10 @@ impl World {
                     let text = format!("node {node} did not stop in order: {}", refusal.text);
                     return self.fail("answers", text);
                 }
+                if !self.nodes[node].disk_ops.is_empty() {
+                    let text = format!("node {node} says that it has stopped, and still writes");
+                    return self.fail("answers", text);
+                }
                 self.marks.hit(Mark::Stopped);
                 self.hang_up(node);
                 let until = self.nodes[node].promote_after;

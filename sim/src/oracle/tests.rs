@@ -32,6 +32,7 @@ fn request(world: &mut World, asked: Asked, fua: bool, invoke: u64, ret: Option<
         invoke,
         ret,
         over: true,
+        incomplete: false,
         seen: Vec::new(),
     });
 }

@@ -67,8 +67,9 @@ impl View {
             ViewKind::Whole => Some((invoke, ret)),
             ViewKind::Before(era) => (invoke < era).then(|| (invoke, ret.filter(|ret| *ret < era))),
             ViewKind::After(era) => {
-                // A read that was open at that time may have seen what was lost.
-                let counts = invoke >= era || request.asked != Asked::Read;
+                // A read that was open at that time may have seen what was lost; so may one of an
+                // incomplete copy whose source lost its cache and comes back as the source.
+                let counts = request.asked != Asked::Read || (invoke >= era && !request.incomplete);
                 let open = counts && ret.is_none_or(|ret| ret >= era);
                 open.then(|| (invoke.max(era), ret))
             }

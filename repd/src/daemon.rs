@@ -13,8 +13,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use types::{Role, VolumeId};
+
+/// How long the client that a node was promoted for may take to finish its negotiation.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module's page.
 pub(crate) struct Daemon {
@@ -37,6 +41,8 @@ pub(crate) struct Entry {
     /// Whether it is still being brought back after a restart of the daemon.
     pub(crate) restoring: watch::Sender<bool>,
     remembered: RefCell<Remembered>,
+    /// It is Primary for its clients' sake, until the last of them goes.
+    auto_promoted: Cell<bool>,
     /// Held while an order is under way.
     turn: Mutex<()>,
 }
@@ -230,6 +236,7 @@ impl Daemon {
             resource: handle,
             restoring: watch::Sender::new(false),
             remembered: RefCell::new(remembered),
+            auto_promoted: Cell::new(false),
             turn: Mutex::new(()),
         });
         self.entries.borrow_mut().insert(entry.name().to_owned(), entry.clone());
@@ -307,6 +314,7 @@ impl Daemon {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
         entry.resource.order(Order::Primary { force }).await?;
+        entry.auto_promoted.set(false);
         self.change(&entry, |remembered| remembered.intended_role = Role::Primary)?;
         let mut notes = Vec::new();
         for volume in entry.volumes() {
@@ -317,11 +325,44 @@ impl Daemon {
         Ok(notes)
     }
 
+    /// Makes this node Primary until its last client goes. That is not remembered: clients that
+    /// come again after a restart promote again.
+    pub(crate) async fn auto_promote(&self, entry: &Rc<Entry>) -> Result<(), Failure> {
+        let _turn = entry.turn.lock().await;
+        if entry.resource.glance().role == Role::Primary {
+            return Ok(());
+        }
+        entry.resource.order(Order::Primary { force: false }).await?;
+        entry.auto_promoted.set(true);
+        let entry = entry.clone();
+        tokio::task::spawn_local(async move {
+            let mut glance = entry.resource.watch();
+            let came = glance.wait_for(|glance| glance.clients > 0);
+            let _ = tokio::time::timeout(CLIENT_PATIENCE, came).await;
+            while entry.auto_promoted.get() {
+                if glance.wait_for(|glance| glance.clients == 0).await.is_err() {
+                    return;
+                }
+                let _turn = entry.turn.lock().await;
+                // Refused if another client has come meanwhile: then its end is waited for.
+                if entry.auto_promoted.get()
+                    && entry.resource.order(Order::Secondary { force: false }).await.is_ok()
+                {
+                    entry.auto_promoted.set(false);
+                } else if glance.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Makes this node Secondary.
     pub(crate) async fn secondary(&self, name: &str, force: bool) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
         entry.resource.order(Order::Secondary { force }).await?;
+        entry.auto_promoted.set(false);
         self.change(&entry, |remembered| remembered.intended_role = Role::Secondary)
     }
 

@@ -116,10 +116,7 @@ impl DaemonExports {
             )));
         }
         tracing::info!(client = peer, resource = name, "promoted for a client: auto-promote");
-        match self.0.primary(name, false).await {
-            Ok(_) => Ok(()),
-            Err(failure) => Err(Refusal::Policy(failure.text)),
-        }
+        self.0.auto_promote(entry).await.map_err(|failure| Refusal::Policy(failure.text))
     }
 }
 

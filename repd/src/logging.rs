@@ -13,7 +13,7 @@ pub(crate) fn start(format: LogFormat) {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let started = match format {
         LogFormat::Text => log.with_ansi(colour).finish().try_init(),
-        LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).finish().try_init(),
     };
     if started.is_err() {
         tracing::debug!("this process has a log already");

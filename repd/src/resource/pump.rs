@@ -253,6 +253,8 @@ impl Pump {
                 // The engine has said its last word.
                 continue;
             }
+            // The number of clients is in the glance.
+            self.changed |= matches!(input, Input::ClientClosed { .. });
             self.step(now, input);
             self.execute();
         }
@@ -418,7 +420,7 @@ impl Pump {
         }
         self.changed = false;
         self.published = self.clock.now();
-        let glance = Glance::of(&self.engine.status());
+        let glance = Glance::of(&self.engine.status(), self.clients.len());
         self.glance.send_if_modified(|published| {
             let is_new = *published != glance;
             *published = glance;

@@ -15,6 +15,8 @@ pub(crate) struct Glance {
     pub(crate) connection: ConnectionState,
     pub(crate) established: bool,
     pub(crate) split_brain: Option<String>,
+    /// How many clients have its volumes open.
+    pub(crate) clients: usize,
     pub(crate) volumes: Vec<VolumeGlance>,
 }
 
@@ -35,11 +37,12 @@ impl Glance {
             connection: ConnectionState::StandAlone,
             established: false,
             split_brain: None,
+            clients: 0,
             volumes: Vec::new(),
         }
     }
 
-    pub(crate) fn of(status: &Status) -> Self {
+    pub(crate) fn of(status: &Status, clients: usize) -> Self {
         let volumes = status.volumes.iter().map(|volume| VolumeGlance {
             id: volume.id,
             disk: volume.disk,
@@ -51,6 +54,7 @@ impl Glance {
             connection: status.connection,
             established: status.established,
             split_brain: status.split_brain.clone(),
+            clients,
             volumes: volumes.collect(),
         }
     }

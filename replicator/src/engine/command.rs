@@ -132,8 +132,7 @@ impl Engine {
 
     /// Whether a promotion is past the point at which somebody could refuse it.
     pub(super) fn promotion_is_granted(&self) -> bool {
-        self.promoting()
-            && matches!(&self.running, Some(Running { stage: Stage::Saving(_), .. }))
+        self.promoting() && matches!(&self.running, Some(Running { stage: Stage::Saving(_), .. }))
     }
 
     /// Whether clients' new requests are turned away because this node is becoming Secondary.

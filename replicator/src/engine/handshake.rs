@@ -176,7 +176,7 @@ impl Engine {
                 continue;
             }
             if !self.volumes[v].session.ended {
-                self.end_session(v, out);
+                self.end_session(v);
             }
             let vol = &self.volumes[v];
             let saving = vol.minted == super::volume::Minted::Saving;

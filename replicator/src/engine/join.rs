@@ -88,12 +88,18 @@ impl Engine {
         // source, the peer has made durable that it is Inconsistent: it may be answered.
         match replication {
             ReplicationState::SyncSource => self.cover_marked(v, out),
-            ReplicationState::SyncTarget => self.fail_marked(v, out),
+            ReplicationState::SyncTarget => {
+                if plan != Plan::Resume {
+                    self.fail_held(v, out);
+                }
+                self.fail_marked(v, out);
+            }
             _ if self.volumes[v].has_marked() => {
                 self.go_on_alone(v, "writes that the peer's disk did not get", out);
             }
             _ => {}
         }
+        self.release_ghosts(v, out);
         self.repeat_peer_reads(v, out);
     }
 
@@ -150,9 +156,7 @@ impl Engine {
             self.send(Message::RoleIs(role), out);
         }
         for v in 0..self.volumes.len() {
-            if said.volumes[v].side.disk != DiskState::Diskless
-                && self.volumes[v].meta.is_none()
-            {
+            if said.volumes[v].side.disk != DiskState::Diskless && self.volumes[v].meta.is_none() {
                 let (volume, disk) = (self.volumes[v].id, DiskState::Diskless);
                 self.send(Message::DiskIs { volume, disk }, out);
             }

@@ -299,6 +299,7 @@ impl Engine {
             _ => self.now + self.config.options.timeout,
         };
         self.role_request_lost();
+        self.peer_may_promote = false;
         for v in 0..self.volumes.len() {
             if self.volumes[v].joined() {
                 self.volumes[v].mode = Mode::Waiting { deadline };

@@ -44,11 +44,6 @@ pub(super) struct MirrorWrite {
 }
 
 impl MirrorWrite {
-    /// Whether it is on the local disk.
-    pub(super) fn is_applied(&self) -> bool {
-        self.stage != Stage::Busy
-    }
-
     fn kind(&self) -> AckKind {
         let whole = self.rest.len() == 1 && self.rest[0] == self.range;
         if whole { AckKind::Written } else { AckKind::Superseded }
@@ -226,11 +221,9 @@ impl Engine {
         if self.session_open(v) {
             self.send(Message::Ack { volume, seq, kind }, out);
         }
-        if settled || self.volumes[v].mode == super::volume::Mode::Alone {
-            self.release_mirror(v, seq, out);
-        }
         if settled {
             self.volumes[v].mirror.remove(&seq);
+            self.release_mirror(v, seq, out);
         }
     }
 
@@ -276,27 +269,17 @@ impl Engine {
         count
     }
 
-    /// The session is over: what of the peer's is on the disk stays there, and is no longer
-    /// waited for.
-    pub(super) fn forget_mirrors(&mut self, v: usize, out: &mut Effects) {
-        let applied: Vec<u64> = self.volumes[v]
-            .mirror
-            .iter()
-            .filter(|(_, write)| write.is_applied())
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in applied {
-            self.volumes[v].mirror.remove(&seq);
-            self.release_mirror(v, seq, out);
-        }
-        for write in self.volumes[v].mirror.values_mut() {
+    /// The session is over, and with it the numbers of the peer's writes. What is on the disk or on
+    /// its way there stays; where it is, readers wait until it cannot be taken back.
+    pub(super) fn forget_mirrors(&mut self, v: usize) {
+        let vol = &mut self.volumes[v];
+        vol.ghosts.extend(vol.mirror.values().map(|write| write.range));
+        vol.hold_for_ghosts();
+        vol.mirror.retain(|_, write| write.stage == Stage::Busy);
+        for write in vol.mirror.values_mut() {
             write.settled = true;
             write.stale = true;
         }
-        self.volumes[v].counters.unacked = self.volumes[v]
-            .mirror
-            .values()
-            .filter(|write| !matches!(write.stage, Stage::Answered(_)))
-            .count() as u64;
+        vol.counters.unacked = vol.mirror.len() as u64;
     }
 }

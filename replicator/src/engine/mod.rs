@@ -91,6 +91,8 @@ pub struct Engine {
     commands: VecDeque<(CommandId, Command)>,
     running: Option<command::Running>,
     renegotiate_wanted: bool,
+    /// The peer asked for the role of Primary and got our consent; it has not said yet that it is.
+    peer_may_promote: bool,
     stopped: bool,
     next_bitmap_save: Time,
 }
@@ -127,6 +129,7 @@ impl Engine {
             commands: VecDeque::new(),
             running: None,
             renegotiate_wanted: false,
+            peer_may_promote: false,
             stopped: false,
             next_bitmap_save: now,
         }
@@ -221,6 +224,7 @@ impl Engine {
             Message::RoleRequest { id, role } => self.on_role_request(id, role, out),
             Message::RoleReply { id, granted, text } => self.on_role_reply(id, granted, text, out),
             Message::RoleIs(role) => {
+                self.peer_may_promote = false;
                 self.set_peer_role(role, out);
                 for v in 0..self.volumes.len() {
                     self.say_settled(v, out);

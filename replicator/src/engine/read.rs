@@ -54,6 +54,8 @@ pub(super) enum Reader {
 enum Unsettled {
     Local(WriteId),
     Mirror(u64),
+    /// Writes of the peer in a session that is over.
+    Ghosts,
 }
 
 /// A read that is done and may not be answered yet.
@@ -79,11 +81,27 @@ impl Volume {
     fn unsettled(&self, range: ByteRange) -> BTreeSet<Unsettled> {
         let ours = self.local.iter().filter(|(_, write)| write.range.overlaps(range));
         let ours = ours.map(|(id, _)| Unsettled::Local(*id));
-        // Alone, what the peer began is settled when it is here.
-        let alone = self.mode == Mode::Alone;
         let theirs = self.mirror.iter().filter(|(_, write)| write.range.overlaps(range));
-        let theirs = theirs.filter(|(_, write)| !(alone && write.is_applied()));
-        ours.chain(theirs.map(|(seq, _)| Unsettled::Mirror(*seq))).collect()
+        let theirs = theirs.map(|(seq, _)| Unsettled::Mirror(*seq));
+        let ghost = self.ghosts.iter().any(|ghost| ghost.overlaps(range));
+        ours.chain(theirs).chain(ghost.then_some(Unsettled::Ghosts)).collect()
+    }
+
+    /// Reads that waited for the peer's writes of a session wait for its ghosts now.
+    pub(super) fn hold_for_ghosts(&mut self) {
+        for read in &mut self.held {
+            let before = read.waits_for.len();
+            read.waits_for.retain(|wait| !matches!(wait, Unsettled::Mirror(_)));
+            if read.waits_for.len() < before {
+                read.waits_for.insert(Unsettled::Ghosts);
+            }
+        }
+    }
+
+    /// Whether a read waits for what the lost peer wrote.
+    pub(super) fn holds_for_peer(&self) -> bool {
+        let theirs = |wait: &Unsettled| !matches!(wait, Unsettled::Local(_));
+        self.held.iter().any(|read| read.waits_for.iter().any(theirs))
     }
 }
 
@@ -151,6 +169,9 @@ impl Engine {
             return self.answer_reader(v, reader, Some(data), out);
         }
         vol.held.push(HeldRead { reader, data, waits_for });
+        if vol.mode == Mode::Alone && vol.holds_for_peer() {
+            self.go_on_alone(v, "a read of what the lost peer wrote last", out);
+        }
     }
 
     /// The copy here is not good and its source is lost: no read is answered from it.
@@ -266,6 +287,12 @@ impl Engine {
 
     pub(super) fn release_local(&mut self, v: usize, id: WriteId, out: &mut Effects) {
         self.release(v, Unsettled::Local(id), out);
+    }
+
+    /// What the peer wrote at the end of its session cannot be taken back any more.
+    pub(super) fn release_ghosts(&mut self, v: usize, out: &mut Effects) {
+        self.volumes[v].ghosts.clear();
+        self.release(v, Unsettled::Ghosts, out);
     }
 
     pub(super) fn release_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {

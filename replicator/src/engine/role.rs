@@ -67,6 +67,10 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalKind::State, text));
         }
+        if self.peer_may_promote && !self.config.options.allow_two_primaries {
+            let text = format!("{peer} is becoming Primary, and allow-two-primaries is not set");
+            return Err(Refusal::new(RefusalKind::State, text));
+        }
         for vol in &self.volumes {
             let peer_good = vol.joined() && vol.peer_disk == DiskState::UpToDate;
             if vol.disk == DiskState::UpToDate || peer_good {
@@ -155,8 +159,11 @@ impl Engine {
 
     pub(super) fn on_role_request(&mut self, id: u64, role: Role, out: &mut Effects) {
         let both = role == Role::Primary
-            && (self.role == Role::Primary || self.promoting() && self.config.is_arbiter());
+            && (self.role == Role::Primary
+                || self.promotion_is_granted()
+                || self.promoting() && self.config.is_arbiter());
         let granted = !both || self.config.options.allow_two_primaries;
+        self.peer_may_promote |= granted && role == Role::Primary;
         let text = match granted {
             true => String::new(),
             false => format!(
@@ -278,7 +285,7 @@ impl Engine {
                 return false;
             }
             // The peer is gone and may have lost what it answered: that becomes marks.
-            self.end_session(v, out);
+            self.end_session(v);
             return false;
         }
         self.cool_all(v, out) && !self.volumes[v].log.bitmap_saving

@@ -25,18 +25,11 @@ impl Engine {
             self.go_on_alone(v, "the peer is lost", out);
             return self.touch(v);
         }
-        // What the peer began and is here is settled: the survivor goes on from what it has.
-        let applied: Vec<u64> = vol
-            .mirror
-            .iter()
-            .filter(|(_, write)| write.is_applied())
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in applied {
-            self.release_mirror(v, seq, out);
-        }
         self.give_up_peer_reads(v, out);
-        if !self.volumes[v].local.is_empty() {
+        // What the peer began and is here is settled too, once that cannot be taken back: a copy
+        // that somebody has read from must not be overruled by one that never had it.
+        let vol = &self.volumes[v];
+        if !vol.local.is_empty() || vol.holds_for_peer() {
             self.go_on_alone(v, "the peer is lost and did not answer all writes", out);
         }
         self.touch(v);
@@ -49,7 +42,7 @@ impl Engine {
             return self.ensure_minted(v, cause, out);
         }
         if !self.volumes[v].session.ended {
-            self.end_session(v, out);
+            self.end_session(v);
         }
         self.fail_marked(v, out);
         self.fail_flushes(v, out);
@@ -63,7 +56,7 @@ impl Engine {
             return;
         }
         vol.minted = Minted::Saving;
-        self.end_session(v, out);
+        self.end_session(v);
         let id = GenerationId::from_random(self.ids.next_u64());
         let id = id.with_primary(self.role == types::Role::Primary);
         let (node, now) = (self.config.node, self.now);
@@ -85,7 +78,7 @@ impl Engine {
     }
 
     /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.
-    pub(super) fn end_session(&mut self, v: usize, out: &mut Effects) {
+    pub(super) fn end_session(&mut self, v: usize) {
         let vol = &mut self.volumes[v];
         vol.session.ended = true;
         let mut lost: Vec<ByteRange> = vol.durable.undurable().collect();
@@ -112,12 +105,13 @@ impl Engine {
         // A peer that is there but has no disk goes on sending.
         if !vol.joined() {
             vol.durable.end_receiving();
-            self.forget_mirrors(v, out);
+            self.forget_mirrors(v);
         }
     }
 
     pub(super) fn on_minted(&mut self, v: usize, out: &mut Effects) {
         self.volumes[v].minted = Minted::Yes;
+        self.release_ghosts(v, out);
         self.cover_marked(v, out);
         self.pump_parked_mirrors(v, out);
         self.touch(v);

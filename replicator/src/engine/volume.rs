@@ -133,6 +133,9 @@ pub(super) struct Volume {
     pub by_seq: BTreeMap<u64, WriteId>,
     /// The peer's writes that are not settled, by number.
     pub mirror: BTreeMap<u64, MirrorWrite>,
+    /// Where writes of the peer were not settled when their session ended. Whoever reads there sees
+    /// what the peer may never have answered: not before that cannot be taken back any more.
+    pub ghosts: Vec<ByteRange>,
     /// Numbers of this node's writes that settled and that the peer was not told.
     pub settled_unsaid: Vec<u64>,
     /// Reads that wait for writes to settle.
@@ -173,6 +176,7 @@ impl Volume {
             local: BTreeMap::new(),
             by_seq: BTreeMap::new(),
             mirror: BTreeMap::new(),
+            ghosts: Vec::new(),
             settled_unsaid: Vec::new(),
             held: Vec::new(),
             log: LogUse::default(),

@@ -324,8 +324,11 @@ impl Story<'_, '_> {
             );
         }
         let processes: Vec<String> = cluster.processes().iter().map(u32::to_string).collect();
+        // A cable that is cut must run to be ended.
+        let cable =
+            cluster.cable_process().map_or_else(String::new, |pid| format!("kill -CONT {pid}; "));
         text += &format!(
-            "To end it all:      kill {}; rm -r {}\n",
+            "To end it all:      {cable}kill {}; rm -r {}\n",
             processes.join(" "),
             cluster.directory().display()
         );

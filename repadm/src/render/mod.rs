@@ -27,3 +27,9 @@ pub(crate) const fn blocks_kib(blocks: u64) -> u64 {
 pub(crate) const fn yes_no(flag: bool) -> &'static str {
     if flag { "yes" } else { "no" }
 }
+
+/// What a handshake found, as a sentence that says what it is.
+pub(crate) fn split_brain(what: &str) -> String {
+    const NAME: &str = "split brain";
+    if what.starts_with(NAME) { what.to_owned() } else { format!("{NAME}: {what}") }
+}

@@ -48,7 +48,7 @@ impl Up {
             flags: format!("{protocol} r-----"),
             used_by: used_by.join(" "),
             progress: volume.resync.as_ref().map(progress::line),
-            remark: resource.split_brain.as_ref().map(|what| format!("split brain: {what}")),
+            remark: resource.split_brain.as_deref().map(super::split_brain),
         }
     }
 }

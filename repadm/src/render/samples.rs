@@ -110,7 +110,9 @@ pub(crate) fn connecting() -> ResourceStatus {
 pub(crate) fn split_brain() -> ResourceStatus {
     let mut status = connecting();
     status.peer.connection = ConnectionState::StandAlone;
-    status.split_brain = Some("volume 0: both nodes have written since 5202447251D01101".into());
+    let what = "split brain on r0/0: both nodes wrote alone since 5202447251D01101";
+    status.split_brain = Some(what.into());
+    status.last_refusal = Some(what.into());
     status
 }
 

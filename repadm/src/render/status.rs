@@ -156,10 +156,11 @@ fn peer_device(
 /// What does not fit into words with colons, as comments.
 fn remarks(text: &mut String, resource: &ResourceStatus, detail: Detail) {
     if let Some(what) = &resource.split_brain {
-        let _ = writeln!(text, "  # split brain: {what}");
+        let _ = writeln!(text, "  # {}", super::split_brain(what));
     }
     let standing = resource.peer.connection != ConnectionState::Connected;
     if let Some(why) = &resource.last_refusal
+        && resource.split_brain.as_ref() != Some(why)
         && (standing || detail.verbose)
     {
         let _ = writeln!(text, "  # the last connection was refused: {why}");

@@ -88,7 +88,7 @@ fn what_is_kept_runs_on_until_it_is_ended() {
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     let end = out.lines().find_map(|line| line.strip_prefix("To end it all:")).unwrap();
-    let kill = end.trim().strip_prefix("kill ").unwrap().split(';').next().unwrap();
+    let kill = end.split("; ").find_map(|words| words.strip_prefix("kill ")).unwrap();
     let pids: Vec<Pid> =
         kill.split(' ').map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect();
     assert_eq!(pids.len(), 3, "two daemons and a cable: {end}");

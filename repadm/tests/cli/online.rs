@@ -26,6 +26,7 @@ fn both_spellings_force_and_the_answer_says_where_to_connect() {
     let daemon = quiet(&place);
     let ran = place.ends(0, &["--", "--overwrite-data-of-peer", "primary", "all"]);
     assert_eq!(ran.out, "r0/0: nbd+unix:///r0?socket=/x/nbd.sock\n");
+    assert!(ran.err.contains("--force was not needed"), "{}", ran.err);
     place.ends(0, &["primary", "--force", "r0"]);
     let forced = Command::Primary { resource: "r0".into(), force: true };
     assert_eq!(daemon.orders(), [forced.clone(), forced]);

@@ -88,6 +88,7 @@ fn each<'a>(
         let Err(failure) = act(context, chosen) else { continue };
         // A daemon that is not there will not be there for the next one either.
         if failure.exit == Exit::Failed {
+            first.iter().for_each(|first| note(&first.text));
             return Err(failure);
         }
         match &mut first {

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 /// The size of each disk: enough for a resync that can be seen, and soon done.
 pub(super) const DISK_BYTES: u64 = 64 << 20;
 /// How long a daemon may take to answer, or to end.
-const DAEMON_PATIENCE: Duration = Duration::from_secs(10);
+const DAEMON_PATIENCE: Duration = Duration::from_secs(30);
 /// A path of a Unix socket has 107 bytes at most; the longest of ours adds this to the directory.
 const LONGEST_SOCKET: &str = "/alpha/control.sock";
 const MAX_SOCKET_PATH: usize = 107;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// No single thing in the story takes nearly so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 /// How soon an interruption is seen.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 

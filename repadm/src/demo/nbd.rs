@@ -29,7 +29,7 @@ const FLUSH: u16 = 3;
 /// No answer to an option is longer.
 const MAX_OPTION_REPLY: u32 = 64 << 10;
 /// A write may wait as long as a lost peer is waited for, and then some.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to one export.
 #[derive(Debug)]

@@ -138,7 +138,7 @@ impl Story<'_, '_> {
         for node in Name::BOTH {
             self.repadm(node, &["up", "r0"])?;
         }
-        self.repadm(Name::Alpha, &["wait-connect", "--wfc-timeout", "10", "r0"])?;
+        self.repadm(Name::Alpha, &["wait-connect", "--wfc-timeout", "60", "r0"])?;
         self.repadm(Name::Alpha, &["status", "r0"])
     }
 
@@ -149,7 +149,7 @@ impl Story<'_, '_> {
              alpha's. All of it is copied to beta.",
         )?;
         self.repadm(Name::Alpha, &["primary", "--force", "r0"])?;
-        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "20", "r0"])?;
+        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "60", "r0"])?;
         self.repadm(Name::Beta, &["overview"])
     }
 
@@ -226,7 +226,7 @@ impl Story<'_, '_> {
                 self.repadm(Name::Beta, &["overview"])?;
             }
         }
-        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "20", "r0"])?;
+        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "60", "r0"])?;
         self.repadm(Name::Beta, &["overview"])?;
         let status = self.cluster.status(Name::Alpha)?;
         let sent_kib = status.volumes.iter().map(|volume| kib(volume.resync_bytes)).sum();
@@ -241,7 +241,7 @@ impl Story<'_, '_> {
     fn back_to_two(&mut self) -> Outcome {
         self.heading("Both Primary again", "And beta reads what alpha wrote while it was away.")?;
         self.cluster.connect(None)?;
-        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "20", "r0"])?;
+        self.repadm(Name::Beta, &["wait-sync", "--wfc-timeout", "60", "r0"])?;
         self.repadm(Name::Beta, &["primary", "r0"])?;
         self.verify(Name::Beta, MEANWHILE)?;
         self.say(&format!(
@@ -289,7 +289,7 @@ impl Story<'_, '_> {
             self.repadm(node, &["up", "r0"])?;
         }
         for node in Name::BOTH {
-            self.repadm(node, &["wait-sync", "--wfc-timeout", "20", "r0"])?;
+            self.repadm(node, &["wait-sync", "--wfc-timeout", "60", "r0"])?;
             self.repadm(node, &["primary", "r0"])?;
         }
         let text = self.what_to_try();

@@ -306,7 +306,7 @@ impl Engine {
                 if self.link_holds() || self.undecided() {
                     return Ok(Some(Stage::Draining));
                 }
-                let mut clean = true;
+                let mut clean = self.requests.is_empty();
                 for v in 0..self.volumes.len() {
                     clean &= self.volumes[v].order.is_empty() && self.detach_clean(v, out);
                 }
@@ -320,6 +320,10 @@ impl Engine {
                     self.save_detached(v, out);
                 }
                 Ok(Some(Stage::Saving(attached.len())))
+            }
+            // Nothing is under way when a disk is let go.
+            Stage::Saving(0) if !self.meta_ops.is_empty() || !self.disk_ops.is_empty() => {
+                Ok(Some(Stage::Saving(0)))
             }
             Stage::Saving(0) => {
                 for v in 0..self.volumes.len() {

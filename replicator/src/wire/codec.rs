@@ -72,6 +72,19 @@ kinds! {
     DiskIs = 51,
 }
 
+impl Kind {
+    const fn is_about_a_volume(self) -> bool {
+        match self {
+            Self::Hello | Self::Auth | Self::State | Self::Ready | Self::Refuse | Self::Bye => false,
+            Self::Ping | Self::Pong | Self::RoleRequest | Self::RoleReply | Self::RoleIs => false,
+            Self::Bitmap | Self::Write | Self::Zero | Self::Ack | Self::Settled => true,
+            Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
+            Self::ResyncRequest | Self::ResyncData | Self::ResyncFailed => true,
+            Self::InSync | Self::ResyncEnd | Self::DiskIs => true,
+        }
+    }
+}
+
 impl Message {
     fn kind(&self) -> Kind {
         match self {
@@ -298,8 +311,13 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
             kind: ack_kind(header.offset.get()).ok_or_else(|| wrong("unknown outcome"))?,
         },
         Kind::Settled => {
-            let seqs =
-                if payload.is_empty() { Vec::new() } else { body::decode_numbers(name, &payload)? };
+            let seqs = match payload.is_empty() {
+                true => Vec::new(),
+                false => body::decode_numbers(name, &payload)?,
+            };
+            if seqs.is_empty() && !payload.is_empty() {
+                return Err(wrong("an empty list that is not left out"));
+            }
             Message::Settled { volume, below: header.settled.get(), seqs }
         }
         Kind::Flush => Message::Flush { volume, id: seq },
@@ -372,6 +390,14 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
         Kind::RoleIs | Kind::DiskIs => ([true, false, false, false, false], 0),
     };
     let unused = std::array::from_fn::<U64, 5, _>(|i| if used[i] { none } else { all[i] });
+    let wrong = |what| Err(WireError::Field { kind: kind.name(), what });
+    if !kind.is_about_a_volume() && h.volume.get() != 0 {
+        return wrong("a volume where none belongs");
+    }
+    let optional = matches!(kind, Kind::ReadDone | Kind::ResyncData);
+    if optional && h.flags.get() & FLAG_DATA == 0 && h.payload_len() != 0 {
+        return wrong("a payload that the flags do not tell of");
+    }
     h.expect_zero(kind.name(), &unused, flags)
 }
 

@@ -6,12 +6,14 @@
 
 mod body;
 mod codec;
+mod fuzz;
 mod header;
 
 pub use body::{
     AckKind, Auth, Hello, NonceBytes, Purpose, SideState, State, VolumeHello, VolumeState,
 };
 pub use codec::{Encoded, decode};
+pub use fuzz::fuzz_wire;
 pub use header::{HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, WireError};
 
 use bytes::Bytes;

@@ -6,6 +6,10 @@ use types::{ByteRange, ConnectionState, DiskState, ReplicationState, Role, Volum
 
 /// Something that an operator may want to know.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    missing_docs,
+    reason = "each variant says what its fields are; `Display` is the line for the log"
+)]
 pub enum Event {
     /// This node's role changed.
     Role { old: Role, new: Role, cause: String },

@@ -5,7 +5,7 @@
 
 use super::Engine;
 use super::disk::DiskUse;
-use super::volume::{Minted, Mode};
+use super::volume::Minted;
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{LinkEpoch, RequestId};
 use crate::wire::Message;
@@ -469,11 +469,5 @@ impl Engine {
         if now_or_never || durable.clear_backlog() >= BACKLOG_BLOCKS {
             self.start_flush(v, out);
         }
-    }
-
-    /// Whether the volume may stay as it is while the peer is away: nothing needs an answer.
-    pub(super) fn alone_and_idle(&self, v: usize) -> bool {
-        let vol = &self.volumes[v];
-        vol.mode == Mode::Alone && vol.local.is_empty() && vol.durable.flushes.is_empty()
     }
 }

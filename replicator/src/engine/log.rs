@@ -90,11 +90,6 @@ impl LogUse {
         let waiting = std::mem::take(&mut self.waiting);
         *self = Self { waiting, ..Self::default() };
     }
-
-    /// Whether any write needs the log.
-    pub(super) fn is_busy(&self) -> bool {
-        self.in_transaction || self.extents.values().any(|entry| entry.busy > 0)
-    }
 }
 
 /// What keeps an extent hot.

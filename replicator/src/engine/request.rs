@@ -55,10 +55,12 @@ impl Engine {
             }
             ClientOp::Write { range, data, fua } => {
                 assert_eq!(range.len, data.len() as u64, "a write has the length of its data");
-                self.queue_pieces(v, id, request, range, Payload::Data(data), fua, out);
+                self.requests.insert(id, request);
+                self.queue_pieces(id, range, &Payload::Data(data), fua, out);
             }
             ClientOp::Zero { range, unmap, fua } => {
-                self.queue_pieces(v, id, request, range, Payload::Zero { unmap }, fua, out);
+                self.requests.insert(id, request);
+                self.queue_pieces(id, range, &Payload::Zero { unmap }, fua, out);
             }
         }
         self.touch(v);
@@ -67,17 +69,16 @@ impl Engine {
     /// Cuts a write at extents: each piece has its own number, and its own extent in the log.
     fn queue_pieces(
         &mut self,
-        v: usize,
         id: RequestId,
-        mut request: Request,
         range: ByteRange,
-        payload: Payload,
+        payload: &Payload,
         fua: bool,
         out: &mut Effects,
     ) {
-        let vol = &mut self.volumes[v];
+        let request = self.requests.get_mut(&id).expect("just taken");
+        let vol = &mut self.volumes[request.volume];
         for piece in range.split(EXTENT_BYTES) {
-            let payload = match &payload {
+            let payload = match payload {
                 Payload::Data(data) => {
                     let from = (piece.offset - range.offset) as usize;
                     Payload::Data(data.slice(from..from + piece.len as usize))
@@ -87,9 +88,7 @@ impl Engine {
             vol.queue.push_back(Piece { request: id, range: piece, payload, fua });
             request.left += 1;
         }
-        let empty = request.left == 0;
-        self.requests.insert(id, request);
-        if empty {
+        if request.left == 0 {
             self.answer(id, out);
         }
     }

@@ -194,10 +194,10 @@ impl Engine {
     }
 
     pub(super) fn role_request_lost(&mut self) {
-        if let Some(Running { stage, .. }) = self.running.as_mut() {
-            if matches!(stage, Stage::Asked(_) | Stage::Granted) {
-                *stage = Stage::Start;
-            }
+        if let Some(Running { stage, .. }) = self.running.as_mut()
+            && matches!(stage, Stage::Asked(_) | Stage::Granted)
+        {
+            *stage = Stage::Start;
         }
     }
 

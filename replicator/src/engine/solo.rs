@@ -135,10 +135,11 @@ impl Engine {
 
     /// Deadlines of peers that have not come back.
     pub(super) fn pump_waiting(&mut self, v: usize, out: &mut Effects) {
-        if let Mode::Waiting { deadline } = self.volumes[v].mode {
-            if deadline <= self.now && !self.link_holds() {
-                self.decide_alone(v, out);
-            }
+        if let Mode::Waiting { deadline } = self.volumes[v].mode
+            && deadline <= self.now
+            && !self.link_holds()
+        {
+            self.decide_alone(v, out);
         }
     }
 

@@ -232,10 +232,10 @@ impl Engine {
             vol.by_seq.remove(&write.seq);
             vol.settled_unsaid.push(write.seq);
         }
-        if write.peer == PeerPart::Covered {
-            if let Some(meta) = vol.meta.as_mut() {
-                meta.superblock.generations.note_solo_write(self.now);
-            }
+        if write.peer == PeerPart::Covered
+            && let Some(meta) = vol.meta.as_mut()
+        {
+            meta.superblock.generations.note_solo_write(self.now);
         }
         let vol = &mut self.volumes[v];
         let done = vol.durable.writes_done();
@@ -249,7 +249,9 @@ impl Engine {
     /// one Primary whose own disk is good nobody reads there, and the next write carries the
     /// number.
     pub(super) fn flush_settled(&mut self, v: usize, out: &mut Effects) {
-        let prompt = self.peer_role == types::Role::Primary || !self.volumes[v].readable();
+        let reads_there = self.peer_reads.values().any(|(of, ..)| *of == v);
+        let prompt =
+            self.peer_role == types::Role::Primary || reads_there || !self.volumes[v].readable();
         let vol = &mut self.volumes[v];
         if vol.settled_unsaid.is_empty() || !vol.joined() {
             return;

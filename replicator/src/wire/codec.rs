@@ -75,7 +75,9 @@ kinds! {
 impl Kind {
     const fn is_about_a_volume(self) -> bool {
         match self {
-            Self::Hello | Self::Auth | Self::State | Self::Ready | Self::Refuse | Self::Bye => false,
+            Self::Hello | Self::Auth | Self::State | Self::Ready | Self::Refuse | Self::Bye => {
+                false
+            }
             Self::Ping | Self::Pong | Self::RoleRequest | Self::RoleReply | Self::RoleIs => false,
             Self::Bitmap | Self::Write | Self::Zero | Self::Ack | Self::Settled => true,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
@@ -257,7 +259,8 @@ impl Message {
 /// The message of a checked header and its payload.
 pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
     header.check_payload(&payload)?;
-    let kind = Kind::from_u16(header.kind.get()).ok_or(WireError::Kind(header.kind.get()))?;
+    let kind =
+        Kind::from_u16(header.kind.get()).ok_or_else(|| WireError::Kind(header.kind.get()))?;
     let name = kind.name();
     let wrong = |what| WireError::Field { kind: name, what };
     let takes_payload = matches!(

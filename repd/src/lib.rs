@@ -11,6 +11,7 @@ mod clock;
 mod control_server;
 mod daemon;
 mod exports;
+mod log_limit;
 mod logging;
 mod nbd_listener;
 pub mod options;

@@ -1,14 +1,16 @@
 //! Listens for NBD clients, negotiates with each, and hands it to the thread of its resource.
 
+use crate::clock::Clock;
 use crate::daemon::Daemon;
 use crate::exports::{DaemonExports, resolve};
+use crate::log_limit::LogLimit;
 use crate::options::NbdAddress;
 use crate::resource::NewClient;
 use crate::sockets::{self, SocketFile};
 use crate::stream::Stream;
 use control::{Failure, exit};
 use nbd_server::{NegotiationError, negotiate};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -78,6 +80,7 @@ impl NbdListener {
     /// Serves for ever. To be spawned on the main thread.
     pub(crate) async fn serve(self, daemon: Rc<Daemon>) {
         let negotiating = Rc::new(Cell::new(0));
+        let (clock, limit) = (Clock::start(), Rc::new(RefCell::new(LogLimit::default())));
         loop {
             match self.accept().await {
                 Ok((_, peer)) if negotiating.get() >= NEGOTIATING_MAX => {
@@ -85,10 +88,13 @@ impl NbdListener {
                 }
                 Ok((stream, peer)) => {
                     let (daemon, negotiating) = (daemon.clone(), negotiating.clone());
+                    let limit = limit.clone();
                     negotiating.set(negotiating.get() + 1);
                     tokio::task::spawn_local(async move {
-                        if let Err(error) = welcome(&daemon, stream, &peer).await {
-                            tracing::warn!(client = peer, "NBD client: {error}");
+                        if let Err(error) = welcome(&daemon, stream, &peer).await
+                            && let Some(withheld) = limit.borrow_mut().admit(clock.now())
+                        {
+                            tracing::warn!(client = peer, withheld, "NBD client: {error}");
                         }
                         negotiating.set(negotiating.get() - 1);
                     });

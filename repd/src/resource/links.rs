@@ -2,6 +2,7 @@
 
 use super::link::{ReceiveError, Receiver, Sender};
 use crate::clock::Clock;
+use crate::log_limit::LogLimit;
 use replicator::wire::Message;
 use replicator::{Input, LinkDownCause, LinkEpoch};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,8 +28,6 @@ const MESSAGES_PER_TURN: usize = 256;
 /// How many links may stand at once: two cross while both nodes dial, the rest is a peer that
 /// does not know what it does.
 const LINKS_MAX: usize = 8;
-/// How often refused strangers are logged.
-const STRANGER_LOG_EVERY: Span = Span::secs(10);
 
 /// What is configured about the connection.
 #[derive(Clone, Debug)]
@@ -53,7 +52,8 @@ pub(crate) struct Links {
     closing: Vec<Closing>,
     last_epoch: u64,
     strangers: u64,
-    stranger_logged: Option<Time>,
+    stranger_log: LogLimit,
+    protocol_log: LogLimit,
 }
 
 struct Link {
@@ -89,7 +89,8 @@ impl Links {
             closing: Vec::new(),
             last_epoch: 0,
             strangers: 0,
-            stranger_logged: None,
+            stranger_log: LogLimit::default(),
+            protocol_log: LogLimit::default(),
         })
     }
 
@@ -149,13 +150,18 @@ impl Links {
             link.tell_progress(clock, epoch, inputs);
         }
         for (epoch, error) in over {
-            self.lost(epoch, &error, inputs);
+            self.lost(epoch, &error, clock, inputs);
         }
         self.closing.retain_mut(|closing| closing.poll(cx).is_pending());
     }
 
     /// Sends what is queued, as far as the sockets take it.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        inputs: &mut VecDeque<Input>,
+    ) {
         let mut over = Vec::new();
         for (&epoch, link) in &mut self.links {
             if link.sender.is_empty() {
@@ -166,16 +172,25 @@ impl Links {
             }
         }
         for (epoch, error) in over {
-            self.lost(epoch, &ReceiveError::Io(error), inputs);
+            self.lost(epoch, &ReceiveError::Io(error), clock, inputs);
         }
         // Also what was just closed: its last words go now, not at the next event.
         self.closing.retain_mut(|closing| closing.poll(cx).is_pending());
     }
 
-    fn lost(&mut self, epoch: LinkEpoch, error: &ReceiveError, inputs: &mut VecDeque<Input>) {
+    fn lost(
+        &mut self,
+        epoch: LinkEpoch,
+        error: &ReceiveError,
+        clock: &Clock,
+        inputs: &mut VecDeque<Input>,
+    ) {
         let cause = match error {
             ReceiveError::Protocol { .. } => {
-                tracing::warn!(peer = %self.setup.peer, "the peer broke the protocol: {error}");
+                if let Some(withheld) = self.protocol_log.admit(clock.now()) {
+                    let peer = self.setup.peer;
+                    tracing::warn!(%peer, withheld, "the peer broke the protocol: {error}");
+                }
                 LinkDownCause::Protocol
             }
             ReceiveError::Closed | ReceiveError::Io(_) => {
@@ -228,11 +243,9 @@ impl Links {
 
     fn refuse_stranger(&mut self, from: SocketAddr, clock: &Clock) {
         self.strangers += 1;
-        let now = clock.now();
-        if self.stranger_logged.is_none_or(|last| now.since(last) >= STRANGER_LOG_EVERY) {
-            self.stranger_logged = Some(now);
+        if let Some(withheld) = self.stranger_log.admit(clock.now()) {
             tracing::warn!(
-                %from, refused = self.strangers,
+                %from, refused = self.strangers, withheld,
                 "a connection was refused: only the peer's address {} may connect to {}",
                 self.setup.peer.ip(), self.setup.local
             );
@@ -393,7 +406,7 @@ mod tests {
         fn poll(&mut self, cx: &mut Context<'_>) {
             let clock = Clock::start();
             for (end, inputs) in self.ends.iter_mut().zip(&mut self.inputs) {
-                end.poll_send(cx, inputs);
+                end.poll_send(cx, &clock, inputs);
                 end.poll(cx, &clock, inputs);
                 inputs.retain(|input| !matches!(input, Input::LinkProgress { .. }));
             }

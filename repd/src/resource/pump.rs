@@ -238,7 +238,7 @@ impl Pump {
 
     /// Sends what is queued, as far as the sockets take it.
     fn send(&mut self, cx: &mut Context<'_>) {
-        self.links.poll_send(cx, &mut self.inputs);
+        self.links.poll_send(cx, &self.clock, &mut self.inputs);
         self.clients.poll_send(cx, &mut self.inputs);
     }
 

@@ -37,8 +37,9 @@ impl World {
         }
         match phase {
             Phase::Healing { .. } if self.unrest().is_none() => {
-                let first = self.last_flushes();
+                let first = self.requests.len();
                 self.phase = Phase::LastFlush { deadline, first };
+                self.last_flushes();
             }
             Phase::LastFlush { first, .. }
                 if self.requests[first..].iter().all(|request| request.over)

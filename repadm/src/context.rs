@@ -32,8 +32,10 @@ pub struct Mine<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A run with these options.
-    pub fn new(global: GlobalOptions, out: Out<'a>) -> Self {
+    /// A run with these options. An empty node, as of a variable that is set to nothing, is as good
+    /// as none.
+    pub fn new(mut global: GlobalOptions, out: Out<'a>) -> Self {
+        global.node = global.node.filter(|node| !node.is_empty());
         Self { global, out, loaded: OnceCell::new() }
     }
 

@@ -120,6 +120,13 @@ fn without_a_daemon_it_is_said_how_to_start_one() {
 }
 
 #[test]
+fn an_empty_node_is_as_good_as_none() {
+    let place = Place::new();
+    let ran = place.ends(1, &["--node", "", "up", "r0"]);
+    assert!(ran.err.contains("and this host is ") && !ran.err.contains("is ;"), "{}", ran.err);
+}
+
+#[test]
 fn what_is_not_built_yet_says_so() {
     let place = Place::new();
     for words in

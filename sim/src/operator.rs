@@ -29,7 +29,8 @@ impl World {
     pub(crate) fn may_die(&self, node: usize) -> bool {
         let other = 1 - node;
         let Some(status) = self.status(other) else { return false };
-        let good = all_up_to_date(&status) && self.nodes[other].doomed.is_none();
+        let keeps = !self.nodes[other].behind && self.nodes[other].doomed.is_none();
+        let good = all_up_to_date(&status) && keeps;
         let in_step = |mine: Status| mine.established && status.established;
         let alive = !matches!(self.nodes[node].process, Process::Down);
         good && alive && (self.nodes[node].behind || self.status(node).is_some_and(in_step))
@@ -66,7 +67,11 @@ impl World {
             Fault::DieBoth(..) => true,
             Fault::Failover => self.heir().is_some(),
             Fault::Disconnect(..) if class == Class::Solo => true,
-            Fault::Restart(..) | Fault::SwapRoles | Fault::PromoteBoth | Fault::Disconnect(..) => {
+            Fault::PromoteBoth => {
+                let primaries = self.nodes.iter().filter(|node| node.role == Role::Primary);
+                primaries.count() == 1 && self.is_calm() && self.no_orders()
+            }
+            Fault::Restart(..) | Fault::SwapRoles | Fault::Disconnect(..) => {
                 self.is_calm() && self.no_orders()
             }
             Fault::DemoteBusy(node) => {

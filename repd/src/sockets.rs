@@ -1,11 +1,15 @@
 //! Unix sockets of a daemon: what a dead daemon left is replaced, a living one's is respected.
 
-use rustix::fs::Mode;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +53,18 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         make_private_dir(directory).map_err(failed("making its directory"))?;
     }
     remove_stale(path)?;
-    // From its first moment on nobody else can connect: a mode set afterwards leaves a gap.
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener.map_err(failed("listening"))
+    bind_private(path).map_err(failed("listening"))
+}
+
+/// Nobody can connect before `listen`, and then the mode is right. (A mask for the process would
+/// be felt by every file that another thread creates meanwhile.)
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    net::listen(&socket, BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Makes a directory for this user alone.
@@ -74,7 +85,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     }
     match UnixStream::connect(path) {
         Ok(stream) => {
-            let pid = rustix::net::sockopt::socket_peercred(&stream)
+            let pid = net::sockopt::socket_peercred(&stream)
                 .map_or_else(|_| "?".to_owned(), |peer| peer.pid.as_raw_nonzero().to_string());
             Err(SocketError::InUse { path: path.to_owned(), pid })
         }
@@ -99,7 +110,6 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_living_one_is_not() {

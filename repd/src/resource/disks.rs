@@ -4,18 +4,16 @@ use bytes::Bytes;
 use metadata::Batch;
 use replicator::{DiskError, DiskOp, DiskOpId, Input, MetaOpId};
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use storage::{Completion, Device, DeviceError, Op, OpId};
 use types::{ByteRange, VolumeId};
-
-type Closing = Pin<Box<dyn Future<Output = VolumeId>>>;
 
 /// The disks that are open, and those that are being closed.
 #[derive(Default)]
 pub(crate) struct Disks {
     disks: BTreeMap<VolumeId, Disk>,
-    closing: Vec<Closing>,
+    /// Let go; what is in flight is still answered, then they are closed.
+    closing: Vec<(VolumeId, Disk)>,
 }
 
 /// The disk of one volume.
@@ -78,16 +76,10 @@ impl Disks {
         self.disks.get(&volume).map_or(0, |disk| disk.data.device.in_flight())
     }
 
-    /// Lets a disk go: what is in flight ends first.
+    /// Lets a disk go. What is in flight ends by itself, and is answered as ever.
     pub(crate) fn close(&mut self, volume: VolumeId) {
         if let Some(disk) = self.disks.remove(&volume) {
-            self.closing.push(Box::pin(async move {
-                disk.data.device.close().await;
-                if let Some(meta) = disk.meta {
-                    meta.device.close().await;
-                }
-                volume
-            }));
+            self.closing.push((volume, disk));
         }
     }
 
@@ -156,36 +148,30 @@ impl Disks {
 
     /// Hands what is queued to the kernel.
     pub(crate) fn kick(&mut self) {
-        for backing in self.disks.values_mut().flat_map(Disk::backings) {
+        for backing in self.all().flat_map(Disk::backings) {
             backing.device.kick();
         }
     }
 
     /// Takes what is done. Returns the volumes whose disks are closed by now.
-    pub(crate) fn take_done(
-        &mut self,
-        cx: &mut Context<'_>,
-        inputs: &mut VecDeque<Input>,
-    ) -> Vec<VolumeId> {
-        for disk in self.disks.values_mut() {
+    pub(crate) fn take_done(&mut self, inputs: &mut VecDeque<Input>) -> Vec<VolumeId> {
+        for disk in self.all() {
             disk.take_done(inputs);
         }
-        let mut closed = Vec::new();
-        self.closing.retain_mut(|closing| match closing.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(volume) => {
-                closed.push(volume);
-                false
-            }
-        });
-        closed
+        let closed = self.closing.extract_if(.., |(_, disk)| !disk.is_busy());
+        closed.map(|(volume, _)| volume).collect()
+    }
+
+    /// Every disk, also those that are being closed.
+    fn all(&mut self) -> impl Iterator<Item = &mut Disk> {
+        self.disks.values_mut().chain(self.closing.iter_mut().map(|(_, disk)| disk))
     }
 
     /// Returns when something is done; for ever if nothing is in flight. Dropping it loses
     /// nothing.
     pub(crate) async fn wait(&mut self) {
-        let busy = self.disks.values_mut().flat_map(Disk::backings);
-        let mut waits: Vec<_> = busy
+        let backings = self.all().flat_map(Disk::backings);
+        let mut waits: Vec<_> = backings
             .filter(|backing| backing.device.in_flight() > 0)
             .map(|Backing { device, done }| Box::pin(device.completions(done)))
             .collect();
@@ -207,6 +193,11 @@ impl Disks {
 impl Disk {
     fn backings(&mut self) -> impl Iterator<Item = &mut Backing> {
         std::iter::once(&mut self.data).chain(&mut self.meta)
+    }
+
+    /// Whether anything is in flight on it.
+    fn is_busy(&mut self) -> bool {
+        self.backings().any(|backing| backing.device.in_flight() > 0)
     }
 
     fn take_done(&mut self, inputs: &mut VecDeque<Input>) {
@@ -291,10 +282,9 @@ mod tests {
     /// What has come by the time that nothing is in flight any more.
     async fn settle(disks: &mut Disks) -> Vec<Input> {
         let mut inputs = VecDeque::new();
-        while disks.disks.values().any(|disk| disk.data.device.in_flight() > 0) {
+        while disks.all().any(|disk| disk.is_busy()) {
             disks.wait().await;
-            let mut cx = Context::from_waker(std::task::Waker::noop());
-            disks.take_done(&mut cx, &mut inputs);
+            disks.take_done(&mut inputs);
         }
         inputs.into()
     }
@@ -349,8 +339,28 @@ mod tests {
         disks.insert(VOLUME, Device::memory(1 << 20), None);
         disks.close(VOLUME);
         assert!(disks.is_closing() && !disks.contains(VOLUME));
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert_eq!(disks.take_done(&mut cx, &mut inputs), [VOLUME]);
+        assert_eq!(disks.take_done(&mut inputs), [VOLUME]);
+        assert!(disks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_when_a_disk_is_let_go_is_answered() {
+        let plan = Plan::new();
+        plan.add(Rule::new(Fault::Hold));
+        let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+        disks.insert(VOLUME, Device::memory(1 << 20).with_faults(&plan), None);
+        disks.submit(VOLUME, DiskOpId(1), DiskOp::Read(ByteRange::new(0, 512)), &mut inputs);
+        disks.write_meta(VOLUME, MetaOpId(1), batch(&[4096, 8192]), &mut inputs);
+        disks.kick();
+        disks.close(VOLUME);
+        assert_eq!(disks.take_done(&mut inputs), []);
+        assert!(inputs.is_empty() && disks.is_closing());
+        plan.clear();
+        plan.release();
+        let done = settle(&mut disks).await;
+        assert_eq!(done.len(), 2, "{done:?}");
+        assert!(done.iter().any(|input| matches!(input, Input::DiskDone { result: Ok(_), .. })));
+        assert!(done.iter().any(|input| matches!(input, Input::MetaDone { result: Ok(()), .. })));
         assert!(disks.is_empty());
     }
 }

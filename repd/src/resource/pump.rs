@@ -186,7 +186,7 @@ impl Pump {
 
     /// Collects what is ready as inputs.
     fn gather(&mut self, cx: &mut Context<'_>) {
-        self.take_done(cx);
+        self.take_done();
         self.links.poll(cx, &self.clock, &mut self.inputs);
         if self.stage == Stage::Running {
             self.clients.poll(cx, &mut self.inputs);
@@ -201,8 +201,8 @@ impl Pump {
     }
 
     /// Takes what the disks have done.
-    fn take_done(&mut self, cx: &mut Context<'_>) {
-        for volume in self.disks.take_done(cx, &mut self.inputs) {
+    fn take_done(&mut self) {
+        for volume in self.disks.take_done(&mut self.inputs) {
             tracing::info!(volume = volume.0, "disk closed");
             self.changed = true;
         }
@@ -213,7 +213,7 @@ impl Pump {
         for _ in 0..ROUNDS_PER_TURN {
             self.step_all();
             self.disks.kick();
-            self.take_done(cx);
+            self.take_done();
             if self.inputs.is_empty() {
                 break;
             }

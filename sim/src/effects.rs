@@ -224,9 +224,11 @@ impl World {
         }
     }
 
-    /// Whether a node has an incomplete copy and no peer.
+    /// Whether a node has an incomplete copy and no peer, whether it knows that or not.
     fn is_adrift(&self, node: usize) -> bool {
-        self.status(node).is_some_and(|status| !status.established && !all_up_to_date(&status))
+        let alone = self.nodes[1 - node].engine().is_none();
+        let lost = |status: &replicator::Status| alone || !status.established;
+        self.status(node).is_some_and(|status| lost(&status) && !all_up_to_date(&status))
     }
 
     /// Whether a copy of a node is of no use without the peer, and the peer may be away for long.

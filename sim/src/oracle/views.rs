@@ -67,11 +67,13 @@ impl View {
             ViewKind::Whole => Some((invoke, ret)),
             ViewKind::Before(era) => (invoke < era).then(|| (invoke, ret.filter(|ret| *ret < era))),
             ViewKind::After(era) => {
-                // A read that was open at that time may have seen what was lost; so may one of an
-                // incomplete copy whose source lost its cache and comes back as the source.
-                let counts = request.asked != Asked::Read || (invoke >= era && !request.incomplete);
+                // A read that was open at that time may have seen what was lost. What an incomplete
+                // copy answers while its source is dead is lost with the source's cache.
+                let incomplete = request.incomplete;
+                let read = request.asked == Asked::Read;
+                let counts = !read || (invoke >= era && !incomplete);
                 let open = counts && ret.is_none_or(|ret| ret >= era);
-                open.then(|| (invoke.max(era), ret))
+                open.then(|| (invoke.max(era), ret.filter(|_| !incomplete)))
             }
             ViewKind::OfNode(node, _) if request.node == node => Some((invoke, ret)),
             ViewKind::OfNode(_, parted) => {

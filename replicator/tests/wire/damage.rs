@@ -55,11 +55,9 @@ fn what_is_not_used_must_be_zero() {
 #[test]
 fn a_length_that_nobody_sends_is_refused_with_the_header() {
     let write = samples().into_iter().find(|(name, _)| *name == "write").unwrap().1;
-    for (len, fits) in [
-        (MAX_PAYLOAD_BYTES as u32, true),
-        (MAX_PAYLOAD_BYTES as u32 + 1, false),
-        (u32::MAX, false),
-    ] {
+    for (len, fits) in
+        [(MAX_PAYLOAD_BYTES as u32, true), (MAX_PAYLOAD_BYTES as u32 + 1, false), (u32::MAX, false)]
+    {
         let mut header = write.encode().header;
         header[12..16].copy_from_slice(&len.to_le_bytes());
         header[4..8].fill(0);

@@ -1,5 +1,7 @@
 //! The wire format, from outside: docs/protocol.md is what is tested here.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 mod damage;
 mod golden;
 mod round_trip;

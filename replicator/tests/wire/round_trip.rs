@@ -23,11 +23,8 @@ fn range() -> impl Strategy<Value = ByteRange> {
 }
 
 fn stamp() -> impl Strategy<Value = Stamp> {
-    (volume(), 1.., any::<u64>(), any::<u64>()).prop_map(|(volume, seq, seen, below)| Stamp {
-        volume,
-        seq,
-        seen,
-        settled_below: below % seq,
+    (volume(), 1..=u64::MAX, any::<u64>(), any::<u64>()).prop_map(|(volume, seq, seen, below)| {
+        Stamp { volume, seq, seen, settled_below: below % seq }
     })
 }
 
@@ -85,27 +82,28 @@ fn state() -> impl Strategy<Value = State> {
         generations,
         any_of(DiskState::ALL),
     );
-    let volumes = volumes.prop_map(|((volume, numbers, flags), (current, bitmap, history), disk)| {
-        VolumeState {
-            volume,
-            new_session: numbers[0],
-            resync_name: numbers[1],
-            received: numbers[2],
-            disk_bytes: numbers[3],
-            agreed_bytes: numbers[4],
-            side: SideState {
-                disk,
-                generations: Generations { current, bitmap, history },
-                crashed_primary: flags[0],
-                peer_outdated: flags[1],
-                full_sync: flags[2],
-                dirty_blocks: numbers[5],
-                discard_my_data: flags[3],
-                disk_incarnation: numbers[6],
-                newest_exposed: GenerationId(numbers[7]),
-            },
-        }
-    });
+    let volumes =
+        volumes.prop_map(|((volume, numbers, flags), (current, bitmap, history), disk)| {
+            VolumeState {
+                volume,
+                new_session: numbers[0],
+                resync_name: numbers[1],
+                received: numbers[2],
+                disk_bytes: numbers[3],
+                agreed_bytes: numbers[4],
+                side: SideState {
+                    disk,
+                    generations: Generations { current, bitmap, history },
+                    crashed_primary: flags[0],
+                    peer_outdated: flags[1],
+                    full_sync: flags[2],
+                    dirty_blocks: numbers[5],
+                    discard_my_data: flags[3],
+                    disk_incarnation: numbers[6],
+                    newest_exposed: GenerationId(numbers[7]),
+                },
+            }
+        });
     let settings = prop::collection::vec(any::<(String, String)>(), 0..4);
     (any::<bool>(), settings, prop::collection::vec(volumes, 0..3))
         .prop_map(|(primary, settings, volumes)| State { primary, settings, volumes })
@@ -118,8 +116,11 @@ fn handshake() -> impl Strategy<Value = Message> {
         hello().prop_map(|hello| Message::Hello(Box::new(hello))),
         any::<[u8; 32]>().prop_map(|proof| Message::Auth(Auth { proof })),
         state().prop_map(|state| Message::State(Box::new(state))),
-        (volume(), any::<u64>(), data())
-            .prop_map(|(volume, from, runs)| Message::Bitmap { volume, from, runs }),
+        (volume(), any::<u64>(), data()).prop_map(|(volume, from, runs)| Message::Bitmap {
+            volume,
+            from,
+            runs
+        }),
         (code, any::<String>()).prop_map(|(code, text)| Message::Refuse { code, text }),
         Just(Message::Ready),
         Just(Message::Bye),
@@ -140,15 +141,24 @@ fn write_path() -> impl Strategy<Value = Message> {
         (stamp(), range(), any::<bool>(), any::<bool>())
             .prop_map(|(stamp, range, unmap, fua)| Message::Zero { stamp, range, unmap, fua }),
         (numbered(), kind).prop_map(|((volume, seq), kind)| Message::Ack { volume, seq, kind }),
-        (numbered(), seqs)
-            .prop_map(|((volume, below), seqs)| Message::Settled { volume, below, seqs }),
+        (numbered(), seqs).prop_map(|((volume, below), seqs)| Message::Settled {
+            volume,
+            below,
+            seqs
+        }),
         numbered().prop_map(|(volume, id)| Message::Flush { volume, id }),
-        (numbered(), any::<bool>())
-            .prop_map(|((volume, id), ok)| Message::FlushDone { volume, id, ok }),
+        (numbered(), any::<bool>()).prop_map(|((volume, id), ok)| Message::FlushDone {
+            volume,
+            id,
+            ok
+        }),
         numbered().prop_map(|(volume, upto)| Message::Durable { volume, upto }),
         (numbered(), range()).prop_map(|((volume, id), range)| Message::Read { volume, id, range }),
-        (numbered(), prop::option::of(data()))
-            .prop_map(|((volume, id), data)| Message::ReadDone { volume, id, data }),
+        (numbered(), prop::option::of(data())).prop_map(|((volume, id), data)| Message::ReadDone {
+            volume,
+            id,
+            data
+        }),
     ]
 }
 

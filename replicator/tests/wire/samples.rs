@@ -11,7 +11,7 @@ use types::{ByteRange, DiskState, NodeId, Role, Time, VolumeId};
 const VOLUME: VolumeId = VolumeId(3);
 
 /// Each with the name of its golden file.
-pub fn samples() -> Vec<(&'static str, Message)> {
+pub(crate) fn samples() -> Vec<(&'static str, Message)> {
     let mut all = handshake();
     all.extend(write_path());
     all.extend(resync());

@@ -1,0 +1,24 @@
+//! What fuzzing has found worth keeping is read again.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+use std::path::Path;
+
+fn replay(name: &str, body: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
+    let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+    assert!(!entries.is_empty(), "the corpus {name} is empty");
+    for entry in entries {
+        body(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}
+
+#[test]
+fn negotiation() {
+    replay("nbd_negotiation", nbd_server::fuzzing::fuzz_negotiation);
+}
+
+#[test]
+fn transmission() {
+    replay("nbd_transmission", nbd_server::fuzzing::fuzz_transmission);
+}

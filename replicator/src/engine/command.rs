@@ -168,6 +168,11 @@ impl Engine {
                 else {
                     unreachable!("the running command is the attach");
                 };
+                if self.volumes[v].leaving || !self.volumes[v].order.is_empty() {
+                    // The disk before it is not let go yet.
+                    return Ok(Some(Stage::Start));
+                }
+                self.check_attach(v, recovered)?;
                 let (recovered, granule) = (recovered.clone(), *granule);
                 self.take_disk(v, *recovered, granule, out);
                 Ok(Some(Stage::Saving(1)))
@@ -191,6 +196,21 @@ impl Engine {
         }
     }
 
+    /// A disk must fit the size that clients have been told.
+    fn check_attach(&self, v: usize, recovered: &Recovered) -> Result<(), Refusal> {
+        let (vol, superblock) = (&self.volumes[v], &recovered.metadata.superblock);
+        let (data, agreed) = (recovered.metadata.layout.data_bytes(), superblock.agreed_bytes);
+        if vol.size == 0 || data >= vol.size && (agreed == 0 || agreed == vol.size) {
+            return Ok(());
+        }
+        let text = format!(
+            "{}/{}: the volume has {} bytes; this disk has room for {data}, and its metadata say \
+             {agreed}: attach the disk that belongs here, or run create-md on a large enough one",
+            self.config.resource, vol.id, vol.size
+        );
+        Err(Refusal::new(RefusalKind::Disk, text))
+    }
+
     fn take_disk(&mut self, v: usize, recovered: Recovered, granule: u64, out: &mut Effects) {
         assert!(granule.is_power_of_two() && granule <= types::BLOCK_BYTES, "granule {granule}");
         let node = self.config.node;
@@ -205,6 +225,7 @@ impl Engine {
             vol.size = superblock.agreed_bytes;
         }
         vol.meta = Some(metadata);
+        vol.clip_marks();
         vol.granule = granule;
         vol.session.ended = true;
         // What happened before this disk was here is not known to its log: a generation of its own.
@@ -245,9 +266,14 @@ impl Engine {
                 let disk = DiskState::Diskless;
                 if self.volumes[v].joined() {
                     self.send(Message::DiskIs { volume, disk }, out);
+                    // From now on our clients read there.
+                    self.say_settled(v, out);
                 }
+                self.forget_quiet();
                 Ok(Some(Stage::Draining))
             }
+            // It failed meanwhile: it is gone.
+            Stage::Draining | Stage::Saving(_) if self.volumes[v].meta.is_none() => Ok(None),
             Stage::Draining => {
                 if !self.volumes[v].order.is_empty() || !self.detach_clean(v, out) {
                     return Ok(Some(Stage::Draining));
@@ -256,9 +282,8 @@ impl Engine {
                 Ok(Some(Stage::Saving(1)))
             }
             Stage::Saving(0) => {
-                self.drop_disk(v, out);
                 self.set_disk(v, DiskState::Diskless, "detach", out);
-                out.push(Effect::Detached { volume });
+                self.drop_disk(v, out);
                 Ok(None)
             }
             other => Ok(Some(other)),
@@ -298,6 +323,7 @@ impl Engine {
                 for v in 0..self.volumes.len() {
                     self.fail_queued(v, IoError::Shutdown, out);
                 }
+                self.forget_quiet();
                 Ok(Some(Stage::Draining))
             }
             Stage::Draining => {
@@ -306,14 +332,22 @@ impl Engine {
                 if self.link_holds() || self.undecided() {
                     return Ok(Some(Stage::Draining));
                 }
-                let mut clean = self.requests.is_empty();
+                if !self.quiesce(out) {
+                    return Ok(Some(Stage::Draining));
+                }
+                // Nothing more comes in after the good-bye.
+                self.say_goodbye("going down", out);
+                self.forget_quiet();
+                Ok(Some(Stage::Granted))
+            }
+            Stage::Granted => {
+                let mut clean = true;
                 for v in 0..self.volumes.len() {
                     clean &= self.volumes[v].order.is_empty() && self.detach_clean(v, out);
                 }
                 if !clean {
-                    return Ok(Some(Stage::Draining));
+                    return Ok(Some(Stage::Granted));
                 }
-                self.say_goodbye("going down", out);
                 let attached: Vec<usize> =
                     (0..self.volumes.len()).filter(|&v| self.volumes[v].meta.is_some()).collect();
                 for &v in &attached {
@@ -328,9 +362,8 @@ impl Engine {
             Stage::Saving(0) => {
                 for v in 0..self.volumes.len() {
                     if self.volumes[v].meta.is_some() {
-                        self.drop_disk(v, out);
                         self.set_disk(v, DiskState::Diskless, "going down", out);
-                        out.push(Effect::Detached { volume: self.volumes[v].id });
+                        self.drop_disk(v, out);
                     }
                 }
                 self.set_role(Role::Secondary, "going down", out);

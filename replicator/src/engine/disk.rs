@@ -1,9 +1,10 @@
 //! The local disk: operations in their turn, their ends, and the loss of the disk.
 
 use super::Engine;
+use super::link::Phase;
 use super::order::UnitId;
 use super::read::Reader;
-use super::volume::{Payload, Work};
+use super::volume::{Minted, Mode, Payload, Work};
 use crate::effect::{DiskOp, Effect, Effects};
 use crate::event::Event;
 use crate::input::{DiskError, DiskOpId};
@@ -80,6 +81,7 @@ impl Engine {
     ) {
         let Some((v, what)) = self.disk_ops.remove(&id) else { return };
         self.touch(v);
+        self.pump_leaving(v, out);
         match what {
             DiskUse::Unit(unit) => self.on_unit_op(v, unit, result, out),
             DiskUse::Read(reader, range) => {
@@ -112,7 +114,10 @@ impl Engine {
                 why = Some(error);
             }
         }
-        let (more, failed) = (!work.ops.is_empty(), work.failed);
+        // What ends well on a disk that was given up meanwhile is not there.
+        let gone = self.volumes[v].meta.is_none();
+        let work = self.volumes[v].work.get_mut(&unit).expect("just seen");
+        let (more, failed) = (!work.ops.is_empty(), work.failed || gone);
         let reading = matches!(work.work, Work::ResyncRead(..));
         if let Some(error) = why {
             let what = if reading { "read" } else { "write" };
@@ -166,17 +171,39 @@ impl Engine {
             self.say_settled(v, out);
         }
         self.command_lost_disk(v, why, out);
-        out.push(Effect::Detached { volume });
         self.touch(v);
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| !link.established() && link.phase >= Phase::Draining)
+        {
+            self.renegotiate("a disk failed during the handshake", out);
+        }
     }
 
-    /// Forgets everything that is about the disk. What is in flight ends by itself.
+    /// Tells the driver that a disk is no longer used, once nothing is under way on it.
+    pub(super) fn pump_leaving(&mut self, v: usize, out: &mut Effects) {
+        if self.volumes[v].leaving && self.disk_is_idle(v) {
+            self.volumes[v].leaving = false;
+            out.push(Effect::Detached { volume: self.volumes[v].id });
+            self.touch(v);
+        }
+    }
+
+    /// Whether no operation is under way on the disk of a volume.
+    pub(super) fn disk_is_idle(&self, v: usize) -> bool {
+        !self.disk_ops.values().any(|(of, _)| *of == v)
+            && !self.meta_ops.values().any(|(of, _)| *of == v)
+    }
+
+    /// Forgets everything that is about the disk. What is in flight ends by itself; only then is
+    /// the driver told, and may another disk come.
     pub(super) fn drop_disk(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         vol.meta = None;
         vol.log.reset();
         vol.sync = None;
-        vol.session.ended = true;
+        vol.leaving = true;
         let waiting: Vec<_> = vol.log.take_waiting().collect();
         for piece in waiting.into_iter().rev() {
             vol.queue.push_front(piece);
@@ -189,6 +216,16 @@ impl Engine {
         for then in flushes {
             self.flush_then(v, then, false, out);
         }
+        if self.volumes[v].minted == Minted::Saving {
+            self.volumes[v].minted = Minted::No;
+        }
+        let vol = &self.volumes[v];
+        if !vol.replicates() && !matches!(vol.mode, Mode::Waiting { .. }) {
+            // Nobody has the data now.
+            self.fail_held(v, out);
+            self.go_on_alone(v, "no disk and no peer", out);
+        }
+        self.pump_leaving(v, out);
     }
 }
 

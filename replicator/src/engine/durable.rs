@@ -8,9 +8,13 @@ use super::disk::DiskUse;
 use super::volume::Minted;
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{LinkEpoch, RequestId};
+use crate::options::Options;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{BlockRange, ByteRange, Time};
+use types::{BlockRange, ByteRange, DiskState, Time};
+
+/// No message lists more than this: far below the limit of a message's body.
+pub(super) const LIST_MAX: usize = 4096;
 
 /// What goes on when a flush of the local disk is done.
 #[derive(Debug)]
@@ -186,7 +190,6 @@ impl Durability {
     /// The disk is gone: nothing waits for it.
     pub(super) fn lose_disk(&mut self) -> Vec<FlushThen> {
         self.running = None;
-        self.flushed = self.done;
         self.pending_clear.clear();
         self.clearing.clear();
         self.unflushed_since = None;
@@ -204,9 +207,11 @@ impl Durability {
         self.running.is_none() && self.flushed == self.done
     }
 
-    /// Since when the peer's writes wait for a flush that is not under way.
-    pub(super) fn flush_due(&self) -> Option<Time> {
-        self.unflushed_since.filter(|_| self.running.is_none())
+    /// When the peer's writes are to be flushed, unless that is under way.
+    pub(super) fn flush_due(&self, options: &Options) -> Option<Time> {
+        let since = self.unflushed_since.filter(|_| self.running.is_none())?;
+        let full = self.unflushed_bytes >= options.flush_bytes;
+        Some(if full { since } else { since + options.flush_interval })
     }
 
     pub(super) fn everything_durable_at_peer(&self) -> bool {
@@ -219,7 +224,10 @@ impl Engine {
     pub(super) fn want_flush(&mut self, v: usize, then: FlushThen, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let target = vol.durable.done;
-        if !vol.has_disk() || vol.durable.flushed >= target {
+        if !vol.has_disk() {
+            return self.flush_then(v, then, false, out);
+        }
+        if vol.durable.flushed >= target {
             return self.flush_then(v, then, true, out);
         }
         vol.durable.waiters.push((target, then));
@@ -263,6 +271,9 @@ impl Engine {
 
     fn tell_durable(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
+        if !vol.has_disk() {
+            return;
+        }
         let upto = vol.durable.applied_and_durable();
         if upto > vol.durable.told_upto && vol.joined() {
             vol.durable.told_upto = upto;
@@ -274,6 +285,9 @@ impl Engine {
     /// What the peer may have missed of that is said again.
     pub(super) fn repeat_durable(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
+        if !vol.has_disk() {
+            return;
+        }
         let (volume, upto) = (vol.id, vol.durable.applied_and_durable());
         vol.durable.told_upto = upto;
         if upto > 0 {
@@ -300,25 +314,32 @@ impl Engine {
             vol.metadata().bitmap.clear(range);
             blocks.push((range.start, range.len()));
         }
-        self.send(Message::InSync { volume, blocks }, out);
+        for blocks in blocks.chunks(LIST_MAX) {
+            self.send(Message::InSync { volume, blocks: blocks.to_vec() }, out);
+        }
     }
 
     pub(super) fn flush_then(&mut self, v: usize, then: FlushThen, ok: bool, out: &mut Effects) {
         match then {
             FlushThen::Nothing => self.touch(v),
             FlushThen::Client(request) => {
-                let result =
-                    if ok || self.volumes[v].replicates() { Ok(()) } else { Err(IoError::Io) };
+                // Without a disk here, the good copy at the peer is what there is.
+                let vol = &self.volumes[v];
+                let ok = ok || vol.joined() && vol.peer_disk == DiskState::UpToDate;
+                let result = if ok { Ok(()) } else { Err(IoError::Io) };
                 self.part_done(request, result, out);
             }
             FlushThen::Peer(epoch, id) => {
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
-                    self.tell_durable(v, out);
+                    if ok {
+                        self.tell_durable(v, out);
+                    }
                     self.send(Message::FlushDone { volume, id, ok }, out);
                 }
             }
-            FlushThen::Mirror(seq) => self.mirror_durable(v, seq, out),
+            FlushThen::Mirror(seq) if ok => self.mirror_durable(v, seq, out),
+            FlushThen::Mirror(seq) => self.fail_mirror(v, seq, out),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::wire::{
     VolumeState,
 };
 use metadata::{Extent, GenerationId, Generations, Side, Verdict, decide};
-use types::{DiskState, NodeId, Protocol, Role};
+use types::{DiskState, NodeId, Protocol, Role, VolumeId};
 
 /// What follows from the verdict, for one volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,9 +175,7 @@ impl Engine {
             if self.resumable(v) {
                 continue;
             }
-            if !self.volumes[v].session.ended {
-                self.end_session(v);
-            }
+            self.end_session(v);
             let vol = &self.volumes[v];
             let saving = vol.minted == super::volume::Minted::Saving;
             let quiet = vol.order.is_empty() && !saving;
@@ -233,7 +231,8 @@ impl Engine {
         let two = if self.config.options.allow_two_primaries { "yes" } else { "no" };
         settings.push(("allow-two-primaries".to_owned(), two.to_owned()));
         let primary = self.role == Role::Primary || self.promotion_is_granted();
-        State { primary, settings, volumes }
+        let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
+        State { primary, idle: !seen && !self.has_clients(), settings, volumes }
     }
 
     pub(super) fn on_state(&mut self, state: Box<State>, out: &mut Effects) {
@@ -241,6 +240,10 @@ impl Engine {
             matches!(link.phase, Phase::Draining | Phase::Deciding) && link.peer_state.is_none()
         });
         let Some(link) = link else { return self.protocol_error("a state out of turn", out) };
+        let unreal = |volume: &VolumeState| !GenerationId(volume.resync_name).is_real();
+        if state.volumes.iter().any(unreal) {
+            return self.protocol_error("a state that names no generation", out);
+        }
         link.peer_state = Some(state);
         self.try_decide(out);
     }
@@ -256,11 +259,6 @@ impl Engine {
         if let Some(text) = settings_differ(&mine, &theirs) {
             return self.refuse_link(RefuseCode::Mismatch, text, out);
         }
-        if mine.primary && theirs.primary && !self.config.options.allow_two_primaries {
-            let text = "both nodes are Primary and allow-two-primaries is not set: \
-                        run `secondary` on one of them, then `connect` on both";
-            return self.refuse_link(RefuseCode::Data, text.to_owned(), out);
-        }
         if theirs.volumes.len() != self.volumes.len() {
             return self.protocol_error("a state with other volumes than the hello", out);
         }
@@ -274,7 +272,10 @@ impl Engine {
         self.split_brain = None;
         self.last_refusal = None;
         for (v, plan) in plans.into_iter().enumerate() {
-            self.apply_plan(v, plan, &mine.volumes[v], &theirs.volumes[v], out);
+            // A peer that contradicts itself costs the link.
+            if self.link.is_some() {
+                self.apply_plan(v, plan, &mine.volumes[v], &theirs.volumes[v], out);
+            }
         }
         self.pump_ready(out);
     }
@@ -293,7 +294,7 @@ impl Engine {
             let resumable = self.resumable(v);
             let me = side(self.config.node, mine, v, resumable);
             let peer = side(self.config.peer(), theirs, v, resumable);
-            match self.judge_volume(v, &me, &peer, &theirs.volumes[v], out) {
+            match self.judge_volume(&me, &peer, &mine.volumes[v], &theirs.volumes[v], out) {
                 Ok(plan) => plans.push(plan),
                 Err(error) if error.0 == RefuseCode::SplitBrain => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
@@ -302,14 +303,24 @@ impl Engine {
         if let Some(error) = refusal {
             return Err(error);
         }
+        let gives_way = |side: &State, target: bool| side.idle && target;
+        let (here, there) = (
+            plans.iter().any(|plan| matches!(plan, Plan::Target(_))),
+            plans.iter().any(|plan| matches!(plan, Plan::Source(_))),
+        );
+        let both = mine.primary && theirs.primary && !self.config.options.allow_two_primaries;
+        if both && !gives_way(mine, here) && !gives_way(theirs, there) {
+            let text = "both nodes are Primary and allow-two-primaries is not set: \
+                        run `secondary` on one of them, then `connect` on both";
+            return Err((RefuseCode::Data, text.to_owned()));
+        }
         // A copy that is Inconsistent already serves its Primary through the peer: nothing changes.
         let betrayed = |(plan, vol): (&Plan, &super::volume::Volume)| {
             matches!(plan, Plan::Target(_)) && vol.disk != DiskState::Inconsistent
         };
         let target = plans.iter().zip(&self.volumes).position(betrayed);
         if let Some(v) = target.filter(|_| self.role == Role::Primary) {
-            let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
-            if seen || self.has_clients() {
+            if !mine.idle || self.has_clients() {
                 let text = format!(
                     "{}/{}: {} is Primary and would become SyncTarget (rr-conflict disconnect): run \
                      `secondary` there, then `connect` on both",
@@ -325,18 +336,20 @@ impl Engine {
 
     fn judge_volume(
         &self,
-        v: usize,
         me: &Side,
         peer: &Side,
+        mine: &VolumeState,
         theirs: &VolumeState,
         out: &mut Effects,
     ) -> Result<Plan, (RefuseCode, String)> {
         let decision = decide(me, peer, Protocol::C);
-        let volume = self.volumes[v].id;
+        let volume = VolumeId(mine.volume);
         let name = format!("{}/{volume}", self.config.resource);
         let text = format!("{:?} ({})", decision.verdict, decision.rule.explain());
         out.push(Effect::Event(Event::Verdict { volume, text }));
         let plan = match decision.verdict {
+            // One copy, and clients that reach it from both nodes: their writes go on.
+            Verdict::NoPeerDisk | Verdict::NoLocalDisk if me.resumable => Plan::Resume,
             Verdict::Resume => Plan::Resume,
             Verdict::InSync => Plan::InSync,
             Verdict::Source(extent) => Plan::Source(extent),
@@ -365,15 +378,8 @@ impl Engine {
                 return Err((RefuseCode::Data, format!("{name}: {}", reason.explain())));
             }
         };
-        self.check_size(v, theirs).map_err(|text| (RefuseCode::Data, format!("{name}: {text}")))?;
+        agreed_size(mine, theirs).map_err(|text| (RefuseCode::Data, format!("{name}: {text}")))?;
         Ok(plan)
-    }
-
-    fn check_size(&self, v: usize, theirs: &VolumeState) -> Result<(), String> {
-        let vol = &self.volumes[v];
-        let mine = vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes());
-        let size = agreed_size(vol.size_agreed(), mine, theirs.agreed_bytes, theirs.disk_bytes);
-        size.map(|_| ())
     }
 
     /// Does what the verdict asks for before `Ready`.
@@ -386,12 +392,10 @@ impl Engine {
         out: &mut Effects,
     ) {
         let epoch = self.link_epoch().expect("in a handshake");
+        let agreed = agreed_size(mine, theirs).expect("checked with the verdict");
         let vol = &mut self.volumes[v];
-        let disk_bytes = vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes());
-        let agreed =
-            agreed_size(vol.size_agreed(), disk_bytes, theirs.agreed_bytes, theirs.disk_bytes)
-                .expect("checked with the verdict");
         vol.size = agreed;
+        vol.clip_marks();
         if plan == Plan::Resume {
             return self.resume(v, theirs, out);
         }
@@ -532,17 +536,10 @@ impl Engine {
     }
 }
 
-impl super::volume::Volume {
-    /// The size that was agreed with a peer, or shown to clients.
-    fn size_agreed(&self) -> u64 {
-        self.meta.as_ref().map_or(self.size, |meta| meta.superblock.agreed_bytes)
-    }
-}
-
 /// The size that both can have; zero if neither has a disk.
-fn agreed_size(mine: u64, my_disk: u64, theirs: u64, their_disk: u64) -> Result<u64, String> {
-    let disks = [my_disk, their_disk].into_iter().filter(|bytes| *bytes > 0);
-    let agreed = match (mine, theirs) {
+fn agreed_size(mine: &VolumeState, theirs: &VolumeState) -> Result<u64, String> {
+    let disks = [mine.disk_bytes, theirs.disk_bytes].into_iter().filter(|bytes| *bytes > 0);
+    let agreed = match (mine.agreed_bytes, theirs.agreed_bytes) {
         (0, 0) => return Ok(disks.min().unwrap_or(0)),
         (0, agreed) | (agreed, 0) => agreed,
         (one, other) if one == other => one,

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::handshake::Plan;
 use super::resync::{Sync, SyncSide, Target};
-use super::volume::{Minted, Mode, Session};
+use super::volume::{Minted, Mode, Session, has_data};
 use super::write::{PeerPart, WriteId};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
@@ -18,7 +18,6 @@ impl Engine {
     pub(super) fn resume(&mut self, v: usize, theirs: &VolumeState, out: &mut Effects) {
         let received = theirs.received;
         let vol = &mut self.volumes[v];
-        assert!(vol.minted == Minted::No, "a node that answered alone does not resume");
         if received >= vol.session.next_seq {
             return self.protocol_error("a number received that was not sent", out);
         }
@@ -46,10 +45,16 @@ impl Engine {
     fn resume_resync(&mut self, v: usize, peer_disk: DiskState, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let Some(sync) = &vol.sync else { return };
+        if vol.meta.is_none() || !has_data(peer_disk) {
+            vol.sync = None;
+            return;
+        }
         if sync.is_target() || peer_disk == DiskState::Inconsistent {
             return self.send_bitmap(v, out);
         }
-        assert_eq!(vol.dirty_blocks(), 0, "a target is UpToDate after the source has confirmed");
+        if vol.dirty_blocks() > 0 {
+            return self.protocol_error("a target that is UpToDate before its source is", out);
+        }
         vol.sync = None;
         self.settled_with_peer(v, out);
     }
@@ -128,6 +133,7 @@ impl Engine {
         if side.is_some() {
             vol.resync_bytes = 0;
         }
+        let side = side.filter(|_| vol.meta.is_some());
         vol.sync = side.map(|side| Sync { side, started, total_blocks });
     }
 
@@ -156,9 +162,10 @@ impl Engine {
             self.send(Message::RoleIs(role), out);
         }
         for v in 0..self.volumes.len() {
-            if said.volumes[v].side.disk != DiskState::Diskless && self.volumes[v].meta.is_none() {
+            if has_data(said.volumes[v].side.disk) && !self.volumes[v].takes_writes() {
                 let (volume, disk) = (self.volumes[v].id, DiskState::Diskless);
                 self.send(Message::DiskIs { volume, disk }, out);
+                self.say_settled(v, out);
             }
         }
     }

@@ -110,6 +110,11 @@ impl Engine {
         })
     }
 
+    /// Whether the peer on the link has shown that it is the one that was meant.
+    pub(super) fn peer_is_proven(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.phase >= Phase::Draining)
+    }
+
     /// Queues a message on the link, if there is one.
     pub(super) fn send(&mut self, message: Message, out: &mut Effects) {
         if let Some(link) = &self.link {
@@ -131,7 +136,9 @@ impl Engine {
             // Both nodes dial; of two links the one that the arbiter dialled stays.
             let preferred = |initiated| initiated == self.config.is_arbiter();
             let established = link.established();
-            if established || (preferred(link.initiated) && !preferred(initiated)) {
+            // Nor does a stranger push out a peer that has proven itself.
+            if link.phase >= Phase::Draining || (preferred(link.initiated) && !preferred(initiated))
+            {
                 out.push(Effect::CloseLink { epoch });
                 if established {
                     // The peer would not dial if it thought well of the link that we have.
@@ -301,7 +308,8 @@ impl Engine {
         self.role_request_lost();
         self.peer_may_promote = false;
         for v in 0..self.volumes.len() {
-            if self.volumes[v].joined() {
+            // From our `Ready` on the peer may have begun: it may come back into that session.
+            if self.volumes[v].joined() || link.ready_sent {
                 self.volumes[v].mode = Mode::Waiting { deadline };
                 self.leave_peer(v, why, out);
             }
@@ -368,6 +376,9 @@ impl Engine {
 
     fn refused(&mut self, code: RefuseCode, text: String, out: &mut Effects) {
         self.last_refusal = Some(text.clone());
+        if !self.peer_is_proven() && matches!(code, RefuseCode::SplitBrain | RefuseCode::Data) {
+            return self.drop_link(Loss::Broken, &text, out);
+        }
         match code {
             RefuseCode::SplitBrain | RefuseCode::Data => {
                 if code == RefuseCode::SplitBrain {

@@ -64,7 +64,7 @@ impl Engine {
         if stamp.seq != vol.session.received + 1 {
             return self.protocol_error("a write out of sequence", out);
         }
-        if vol.size != 0 && range.end() > vol.size {
+        if range.end() > vol.size {
             return self.protocol_error("a write beyond the end of the volume", out);
         }
         if stamp.seen >= vol.session.next_seq {
@@ -181,6 +181,13 @@ impl Engine {
         self.answer_mirror(v, seq, kind, out);
     }
 
+    /// The flush that a write waited for has failed.
+    pub(super) fn fail_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {
+        if self.volumes[v].mirror.contains_key(&seq) {
+            self.answer_mirror(v, seq, AckKind::Failed, out);
+        }
+    }
+
     /// Answers the writes whose marks have become durable.
     pub(super) fn pump_parked_mirrors(&mut self, v: usize, out: &mut Effects) {
         let vol = &self.volumes[v];
@@ -273,7 +280,8 @@ impl Engine {
     /// its way there stays; where it is, readers wait until it cannot be taken back.
     pub(super) fn forget_mirrors(&mut self, v: usize) {
         let vol = &mut self.volumes[v];
-        vol.ghosts.extend(vol.mirror.values().map(|write| write.range));
+        let live = vol.mirror.values().filter(|write| !write.stale);
+        vol.ghosts.extend(live.map(|write| write.range));
         vol.hold_for_ghosts();
         vol.mirror.retain(|_, write| write.stage == Stage::Busy);
         for write in vol.mirror.values_mut() {

@@ -141,6 +141,9 @@ impl Engine {
         match input {
             Input::ClientOpened { client, volume } => {
                 self.clients.insert(client, volume);
+                for vol in &mut self.volumes {
+                    vol.clients_since_loss |= !vol.joined();
+                }
                 self.touch_all();
             }
             Input::ClientClosed { client } => self.on_client_closed(client),
@@ -171,7 +174,6 @@ impl Engine {
         if self.stopped {
             return None;
         }
-        let interval = self.config.options.flush_interval;
         let holds = self.link_holds();
         let volumes = self.volumes.iter().flat_map(|vol| {
             let waiting = match vol.mode {
@@ -179,7 +181,7 @@ impl Engine {
                 Mode::Waiting { .. } | Mode::Alone | Mode::Joined => None,
             };
             let settled = (vol.joined() && !vol.settled_unsaid.is_empty()).then_some(self.now);
-            let flush = vol.durable.flush_due().map(|since| since + interval);
+            let flush = vol.durable.flush_due(&self.config.options);
             let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
             let save = unsaved.then_some(self.next_bitmap_save);
             [waiting, settled, flush, save].into_iter().flatten()
@@ -211,6 +213,10 @@ impl Engine {
             Message::State(state) => self.on_state(state, out),
             Message::Ready => self.on_ready(out),
             Message::Refuse { code, text } => self.on_refused(code, text, out),
+            // Whoever has proven nothing cannot send us off alone.
+            Message::Bye if !self.peer_is_proven() => {
+                self.drop_link(Loss::Broken, "the connection was given up", out);
+            }
             Message::Bye => self.drop_link(Loss::Ordered, "the peer says good-bye", out),
             Message::Bitmap { volume, from, runs } => match self.find_volume(volume) {
                 Some(v) if self.expects_bitmap(v) => self.on_bitmap(v, from, &runs, out),
@@ -258,7 +264,7 @@ impl Engine {
             Message::ReadDone { id, data, .. } => self.on_peer_read_done(id, data, out),
             Message::ResyncRequest { range, .. } => self.on_resync_request(v, epoch, range, out),
             Message::ResyncData { range, data, .. } => self.on_resync_data(v, range, data, out),
-            Message::ResyncFailed { range, .. } => self.on_resync_failed(v, range),
+            Message::ResyncFailed { range, .. } => self.on_resync_failed(v, range, out),
             Message::InSync { blocks, .. } => self.on_in_sync(v, &blocks, out),
             Message::ResyncEnd { step, .. } => self.on_resync_end(v, step, out),
             Message::DiskIs { disk, .. } => self.on_peer_disk(v, disk, out),

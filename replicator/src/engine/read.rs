@@ -186,11 +186,16 @@ impl Engine {
         let vol = &self.volumes[v];
         let peer_has = vol.joined() && vol.peer_disk == DiskState::UpToDate;
         match reader {
-            Reader::Client(..) if peer_has && range.len <= EXTENT_BYTES => {
-                self.start_piece_read(v, reader, range, out);
-            }
+            Reader::Client(id, _) if self.is_whole(id) => self.start_client_read(v, id, out),
+            Reader::Client(..) if peer_has => self.start_piece_read(v, reader, range, out),
             _ => self.answer_reader(v, reader, None, out),
         }
+    }
+
+    /// Whether a client's read is in one piece: then it can be started again as a whole.
+    fn is_whole(&self, id: RequestId) -> bool {
+        let read = self.requests.get(&id).and_then(|request| request.read.as_ref());
+        read.is_some_and(|read| read.pieces.len() == 1)
     }
 
     fn answer_reader(&mut self, v: usize, reader: Reader, data: Option<Bytes>, out: &mut Effects) {
@@ -228,7 +233,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let vol = &self.volumes[v];
-        if vol.size != 0 && range.end() > vol.size {
+        if range.end() > vol.size {
             return self.protocol_error("a read beyond the end of the volume", out);
         }
         let reader = Reader::Peer(epoch, id);

@@ -59,8 +59,10 @@ pub(super) struct Target {
     source: Box<Generations>,
     /// Blocks before this one have been asked for in this round.
     cursor: u64,
-    /// What was asked for and is not written yet.
+    /// What was asked for and has not come yet.
     asked: Vec<ByteRange>,
+    /// What has come and is not written yet.
+    writing: Vec<ByteRange>,
     /// Blocks that the source could not read; they end the hope for this connection.
     failed: u64,
     finished_sent: bool,
@@ -68,11 +70,19 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Nothing if that was not asked for; else it counts as come.
+    fn take(&mut self, range: ByteRange) -> Option<&mut Self> {
+        let at = self.asked.iter().position(|asked| *asked == range)?;
+        self.asked.swap_remove(at);
+        Some(self)
+    }
+
     pub(super) fn new(source: Generations) -> Self {
         Self {
             source: Box::new(source),
             cursor: 0,
             asked: Vec::new(),
+            writing: Vec::new(),
             failed: 0,
             finished_sent: false,
             adopting: false,
@@ -110,7 +120,8 @@ impl Engine {
             let vol = &mut self.volumes[v];
             let size = vol.size;
             let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
-            let asked: u64 = target.asked.iter().map(|range| range.len).sum();
+            let open = target.asked.iter().chain(&target.writing);
+            let asked: u64 = open.map(|range| range.len).sum();
             if asked >= window || target.adopting || target.failed > 0 && target.asked.is_empty() {
                 break;
             }
@@ -135,7 +146,7 @@ impl Engine {
         let volume = vol.id;
         let clears = vol.durable.clears_pending();
         let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
-        if !target.asked.is_empty() || target.adopting {
+        if !target.asked.is_empty() || !target.writing.is_empty() || target.adopting {
             return self.flush_for_clears(v, false, out);
         }
         if clears {
@@ -208,9 +219,10 @@ impl Engine {
     ) {
         let vol = &mut self.volumes[v];
         let target = vol.sync.as_mut().and_then(Sync::target);
-        if !target.is_some_and(|target| target.asked.contains(&range)) {
+        let Some(target) = target.and_then(|target| target.take(range)) else {
             return self.protocol_error("resync data that was not asked for", out);
-        }
+        };
+        target.writing.push(range);
         vol.counters.received_bytes += range.len;
         vol.resync_bytes += range.len;
         self.place(v, range, Work::ResyncWrite(range, data), out);
@@ -221,7 +233,7 @@ impl Engine {
         vol.unlock(range);
         let size = vol.size;
         if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
-            target.asked.retain(|asked| *asked != range);
+            target.writing.retain(|writing| *writing != range);
         }
         // A session that ended meanwhile has forgotten what it wanted to clear: so does this.
         if !failed && vol.sync.is_some() && !vol.session.ended {
@@ -230,13 +242,14 @@ impl Engine {
         self.touch(v);
     }
 
-    pub(super) fn on_resync_failed(&mut self, v: usize, range: ByteRange) {
+    pub(super) fn on_resync_failed(&mut self, v: usize, range: ByteRange, out: &mut Effects) {
         let vol = &mut self.volumes[v];
+        let target = vol.sync.as_mut().and_then(Sync::target);
+        let Some(target) = target.and_then(|target| target.take(range)) else {
+            return self.protocol_error("an answer to what was not asked for", out);
+        };
+        target.failed += range.blocks().len();
         vol.unlock(range);
-        if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
-            target.asked.retain(|asked| *asked != range);
-            target.failed += range.blocks().len();
-        }
         self.touch(v);
     }
 
@@ -259,6 +272,9 @@ impl Engine {
     pub(super) fn on_in_sync(&mut self, v: usize, blocks: &[(u64, u64)], out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let Some(meta) = vol.meta.as_mut() else { return };
+        if !matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. })) {
+            return self.protocol_error("marks to clear where nothing is copied", out);
+        }
         for &(start, count) in blocks {
             if start + count > meta.bitmap.blocks() {
                 return self.protocol_error("blocks beyond the end of the volume", out);
@@ -290,7 +306,9 @@ impl Engine {
                 let source = target.source.clone();
                 self.adopt(v, &source, out);
             }
-            (ResyncStep::Adopted, SyncSide::Source) => {
+            (ResyncStep::Adopted, SyncSide::Source)
+                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() == 0) =>
+            {
                 vol.sync = None;
                 self.settled_with_peer(v, out);
                 // Else a crash would find marks that are long cleared.
@@ -400,7 +418,8 @@ impl Engine {
             vol.unlock(range);
         }
         if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
-            target.asked.retain(|range| writing.contains(range));
+            target.asked.clear();
+            target.writing.retain(|range| writing.contains(range));
             target.cursor = 0;
             target.finished_sent = false;
         }

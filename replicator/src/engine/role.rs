@@ -4,7 +4,8 @@ use super::Engine;
 use super::command::{Running, Stage};
 use super::durable::FlushThen;
 use super::superblock::Then;
-use super::volume::{Minted, has_data};
+use super::volume::{Minted, Mode, has_data};
+use super::write::DiskPart;
 use crate::effect::{Effects, Refusal, RefusalKind};
 use crate::wire::Message;
 use metadata::GenerationId;
@@ -121,6 +122,7 @@ impl Engine {
             if vol.size == 0 {
                 vol.size = vol.metadata().layout.data_bytes();
             }
+            vol.clip_marks();
             let size = vol.size;
             let superblock = &mut vol.metadata().superblock;
             superblock.flags.primary = true;
@@ -220,6 +222,7 @@ impl Engine {
                     );
                     return Err(Refusal::new(RefusalKind::State, text));
                 }
+                self.forget_quiet();
                 Ok(Some(Stage::Draining))
             }
             Stage::Draining => {
@@ -254,6 +257,13 @@ impl Engine {
         }
     }
 
+    /// A new command counts anew what must be durable.
+    pub(super) fn forget_quiet(&mut self) {
+        for vol in &mut self.volumes {
+            vol.quiet_at = None;
+        }
+    }
+
     /// Ends what is in flight, makes it durable on both nodes, and empties the log; true when
     /// that is done. Called again after every input until then.
     pub(super) fn quiesce(&mut self, out: &mut Effects) -> bool {
@@ -264,31 +274,35 @@ impl Engine {
         quiet
     }
 
+    /// Makes durable what this node wrote, on both nodes, and empties the log. What the peer goes on
+    /// writing does not matter.
     pub(super) fn quiesce_volume(&mut self, v: usize, out: &mut Effects) -> bool {
-        let vol = &self.volumes[v];
-        if !vol.local.is_empty() || vol.minted == Minted::Saving {
+        let vol = &mut self.volumes[v];
+        let busy = vol.local.values().any(|write| write.disk == DiskPart::Busy);
+        if busy || vol.minted == Minted::Saving {
             return false;
         }
         if vol.meta.is_none() {
             return true;
         }
-        if !vol.durable.is_clean() {
+        let quiet_at = *vol.quiet_at.get_or_insert(vol.durable.writes_done());
+        if vol.durable.flushed() < quiet_at {
             self.want_flush(v, FlushThen::Nothing, out);
             return false;
         }
-        if !vol.durable.everything_durable_at_peer() {
-            if vol.replicates() {
-                self.ask_peer_durable(v, out);
-                return false;
-            }
-            if matches!(vol.mode, super::volume::Mode::Waiting { .. }) || self.link_holds() {
-                return false;
-            }
+        let decided = !matches!(vol.mode, Mode::Waiting { .. });
+        if !vol.replicates() && decided && !self.link_holds() {
             // The peer is gone and may have lost what it answered: that becomes marks.
-            self.end_session(v);
-            return false;
+            self.end_session_if_alone(v);
         }
         self.cool_all(v, out) && !self.volumes[v].log.bitmap_saving
+    }
+
+    fn end_session_if_alone(&mut self, v: usize) {
+        let vol = &self.volumes[v];
+        if !vol.joined() && !vol.durable.everything_durable_at_peer() {
+            self.end_session(v);
+        }
     }
 
     /// The peer has newer data, and no client of ours has had the device open since the link was
@@ -297,6 +311,7 @@ impl Engine {
         for v in 0..self.volumes.len() {
             if let Some(meta) = self.volumes[v].meta.as_mut() {
                 meta.superblock.flags.primary = false;
+                meta.superblock.role_intent = Role::Secondary;
                 self.save_superblock(v, Then::Nothing, out);
             }
         }

@@ -41,7 +41,7 @@ impl Engine {
         if self.volumes[v].readable() {
             return self.ensure_minted(v, cause, out);
         }
-        if !self.volumes[v].session.ended {
+        if !self.volumes[v].joined() {
             self.end_session(v);
         }
         self.fail_marked(v, out);
@@ -52,11 +52,25 @@ impl Engine {
     /// it: what the peer did not answer, or may still lose, is marked.
     fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        if vol.minted != Minted::No || vol.meta.is_none() {
+        if vol.meta.is_none() || vol.minted == Minted::Saving {
             return;
         }
+        if vol.minted == Minted::Yes {
+            return self.cover_marked(v, out);
+        }
         vol.minted = Minted::Saving;
-        self.end_session(v);
+        if vol.joined() {
+            // The peer is there without a disk: it goes on in the session, and what its disk may
+            // have lost is marked.
+            let lost: Vec<ByteRange> = vol.durable.undurable().collect();
+            for range in lost {
+                vol.mark(range);
+            }
+            vol.durable.end_sending();
+            vol.log.end_session();
+        } else {
+            self.end_session(v);
+        }
         let id = GenerationId::from_random(self.ids.next_u64());
         let id = id.with_primary(self.role == types::Role::Primary);
         let (node, now) = (self.config.node, self.now);
@@ -78,6 +92,7 @@ impl Engine {
     }
 
     /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.
+    /// Done again it does nothing more.
     pub(super) fn end_session(&mut self, v: usize) {
         let vol = &mut self.volumes[v];
         vol.session.ended = true;
@@ -102,11 +117,8 @@ impl Engine {
         vol.durable.end_sending();
         vol.log.end_session();
         vol.counters.pending = 0;
-        // A peer that is there but has no disk goes on sending.
-        if !vol.joined() {
-            vol.durable.end_receiving();
-            self.forget_mirrors(v);
-        }
+        vol.durable.end_receiving();
+        self.forget_mirrors(v);
     }
 
     pub(super) fn on_minted(&mut self, v: usize, out: &mut Effects) {

@@ -114,6 +114,7 @@ impl Engine {
     ) {
         let Some((v, what)) = self.meta_ops.remove(&id) else { return };
         self.touch(v);
+        self.pump_leaving(v, out);
         if let Err(error) = result {
             // A metadata error always detaches: nothing can be promised any more.
             return self.fail_disk(v, &format!("metadata: {error}"), out);

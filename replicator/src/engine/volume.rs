@@ -148,7 +148,11 @@ pub(super) struct Volume {
     /// Bytes that the running or last resync has carried.
     pub resync_bytes: u64,
     pub counters: Counters,
-    /// A client had the device open when the link was lost.
+    /// The disk was let go, and the driver is to be told once nothing is under way on it.
+    pub leaving: bool,
+    /// So many disk writes must be durable before a role is given up or a disk let go.
+    pub quiet_at: Option<u64>,
+    /// A client had the device open when the link was lost, or since.
     pub clients_since_loss: bool,
     /// Something happened: look what may go on.
     pub touched: bool,
@@ -185,6 +189,8 @@ impl Volume {
             sync: None,
             resync_bytes: 0,
             counters: Counters::default(),
+            leaving: false,
+            quiet_at: None,
             clients_since_loss: false,
             touched: false,
         }
@@ -239,6 +245,17 @@ impl Volume {
         let Some(meta) = self.meta.as_mut() else { return };
         meta.bitmap.set(blocks);
         self.durable.forget_clears(blocks);
+    }
+
+    /// Forgets marks beyond the agreed size: the disk may be larger than the volume.
+    pub(super) fn clip_marks(&mut self) {
+        let end = blocks_of(self.size);
+        if let Some(meta) = self.meta.as_mut().filter(|_| self.size != 0) {
+            let blocks = meta.bitmap.blocks();
+            if end < blocks {
+                meta.bitmap.clear(types::BlockRange::new(end, blocks));
+            }
+        }
     }
 
     /// Whether a lock of a resync covers part of the range.

@@ -1,6 +1,7 @@
 //! Writes of this node's clients, from their number to their answer.
 
 use super::Engine;
+use super::durable::LIST_MAX;
 use super::volume::{Minted, Mode, Payload, UnitWork, Work};
 use crate::effect::{Effects, IoError};
 use crate::input::RequestId;
@@ -261,6 +262,8 @@ impl Engine {
             let below = vol.settled_below();
             seqs.retain(|&seq| seq >= below);
             let volume = vol.id;
+            let rest = seqs.split_off(seqs.len().min(LIST_MAX));
+            self.volumes[v].settled_unsaid = rest;
             self.send(Message::Settled { volume, below, seqs }, out);
         }
     }
@@ -272,8 +275,12 @@ impl Engine {
         let (volume, below) = (vol.id, vol.settled_below());
         // Above the first that has not settled: the gaps. As many as are in flight, so few.
         let last = vol.by_seq.keys().next_back().copied().unwrap_or(below);
-        let seqs = (below..last).filter(|seq| !vol.by_seq.contains_key(seq)).collect();
-        self.send(Message::Settled { volume, below, seqs }, out);
+        let seqs = (below..last).filter(|seq| !vol.by_seq.contains_key(seq));
+        let seqs: Vec<u64> = seqs.collect();
+        self.send(Message::Settled { volume, below, seqs: Vec::new() }, out);
+        for seqs in seqs.chunks(LIST_MAX) {
+            self.send(Message::Settled { volume, below, seqs: seqs.to_vec() }, out);
+        }
     }
 
     /// The oldest write that the peer has not answered.

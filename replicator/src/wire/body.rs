@@ -79,6 +79,8 @@ pub struct Auth {
 pub struct State {
     /// Whether the sender is Primary.
     pub primary: bool,
+    /// Whether no client of the sender has had the device open since the link was lost.
+    pub idle: bool,
     /// Options that must be equal, by name.
     pub settings: Vec<(String, String)>,
     /// Each volume.
@@ -174,6 +176,7 @@ struct RawVolume {
 #[derive(Encode, Decode)]
 struct RawState {
     primary: bool,
+    idle: bool,
     settings: Vec<(String, String)>,
     volumes: Vec<RawVolume>,
 }
@@ -297,6 +300,7 @@ pub(super) fn decode_auth(bytes: &[u8]) -> Result<Auth, WireError> {
 pub(super) fn encode_state(state: &State) -> Bytes {
     encode(RawState {
         primary: state.primary,
+        idle: state.idle,
         settings: state.settings.clone(),
         volumes: state.volumes.iter().map(RawVolume::of).collect(),
     })
@@ -309,7 +313,12 @@ pub(super) fn decode_state(bytes: &[u8]) -> Result<State, WireError> {
         return Err(wrong("too many volumes"));
     }
     let volumes: Result<Vec<_>, _> = raw.volumes.into_iter().map(RawVolume::state).collect();
-    Ok(State { primary: raw.primary, settings: raw.settings, volumes: volumes.map_err(wrong)? })
+    Ok(State {
+        primary: raw.primary,
+        idle: raw.idle,
+        settings: raw.settings,
+        volumes: volumes.map_err(wrong)?,
+    })
 }
 
 pub(super) fn encode_numbers(numbers: &[u64]) -> Bytes {

@@ -4,6 +4,7 @@
 //! other; what must survive a restart of the daemon is durable before an order is answered.
 
 use crate::budget::{self, Budget};
+use crate::entry::Entry;
 use crate::nbd_listener::NbdListener;
 use crate::options::{NbdAddress, Options, Paths};
 use crate::resource::{Ended, Order, Resource};
@@ -33,39 +34,6 @@ pub(crate) struct Daemon {
     nbd: RefCell<Vec<NbdAddress>>,
     stopping: Cell<bool>,
     stop: Notify,
-}
-
-/// A resource that is up.
-pub(crate) struct Entry {
-    pub(crate) resource: Resource,
-    /// Whether it is still being brought back after a restart of the daemon.
-    pub(crate) restoring: watch::Sender<bool>,
-    remembered: RefCell<Remembered>,
-    /// It is Primary for its clients' sake, until the last of them goes.
-    auto_promoted: Cell<bool>,
-    /// Held while an order is under way.
-    turn: Mutex<()>,
-}
-
-impl Entry {
-    pub(crate) fn name(&self) -> &str {
-        self.resource.name()
-    }
-
-    /// The volumes of the resource, by number.
-    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
-        let remembered = self.remembered.borrow();
-        remembered.resource.hosts[0].volumes.iter().map(|volume| volume.id).collect()
-    }
-
-    /// Whether a client that comes makes this node Primary.
-    pub(crate) fn auto_promote(&self) -> bool {
-        self.remembered.borrow().resource.options.auto_promote
-    }
-
-    pub(crate) fn remembered(&self) -> Remembered {
-        self.remembered.borrow().clone()
-    }
 }
 
 impl Daemon {
@@ -194,7 +162,7 @@ impl Daemon {
             remembered.connect = true;
             remembered.detached.clear();
         })?;
-        let done = bring_up(&entry).await;
+        let done = entry.bring_up().await;
         if done.is_err() && is_new {
             // Otherwise half a resource would be in the way of the next attempt.
             let _ = self.end(&entry, Order::Down { force: true }).await;
@@ -272,7 +240,7 @@ impl Daemon {
     pub(crate) async fn attach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
-        for volume in volumes_of(&entry, volume)? {
+        for volume in entry.select(volume)? {
             entry.resource.order(Order::Attach(volume)).await?;
             self.change(&entry, |remembered| remembered.detached.retain(|gone| *gone != volume))?;
         }
@@ -283,7 +251,7 @@ impl Daemon {
     pub(crate) async fn detach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
-        for volume in volumes_of(&entry, volume)? {
+        for volume in entry.select(volume)? {
             entry.resource.order(Order::Detach(volume)).await?;
             self.change(&entry, |remembered| {
                 remembered.detached.retain(|gone| *gone != volume);
@@ -431,36 +399,6 @@ impl Daemon {
     /// As [`Daemon::change`], for what was brought back from the state directory.
     pub(crate) fn remember(&self, entry: &Entry, remembered: Remembered) -> Result<(), Failure> {
         self.change(entry, |current| *current = remembered)
-    }
-}
-
-/// Attaches the disks and seeks the peer, but for what was detached or disconnected by order.
-pub(crate) async fn bring_up(entry: &Entry) -> Result<(), Failure> {
-    let remembered = entry.remembered();
-    let (me, _) = remembered
-        .resource
-        .host(&remembered.node)
-        .expect("it would not have been created for another node");
-    for volume in me.volumes.iter().filter(|volume| volume.disk.is_some()) {
-        if !remembered.detached.contains(&volume.id) {
-            entry.resource.order(Order::Attach(volume.id)).await?;
-        }
-    }
-    if remembered.connect {
-        entry.resource.order(Order::Connect).await?;
-    }
-    Ok(())
-}
-
-fn volumes_of(entry: &Entry, volume: Option<VolumeId>) -> Result<Vec<VolumeId>, Failure> {
-    let volumes = entry.volumes();
-    match volume {
-        None => Ok(volumes),
-        Some(volume) if volumes.contains(&volume) => Ok(vec![volume]),
-        Some(volume) => {
-            let text = format!("{}/{volume}: the resource has no such volume", entry.name());
-            Err(Failure::new(exit::USAGE, text))
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! A volume is exported as `RESOURCE/VOLUME`; volume 0 also as `RESOURCE`; and volume 0 of the
 //! only resource also under the empty name.
 
-use crate::daemon::{Daemon, Entry};
+use crate::daemon::Daemon;
+use crate::entry::Entry;
 use nbd_server::{ExportInfo, Exports, Refusal};
 use std::rc::Rc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod budget;
 mod clock;
 mod control_server;
 mod daemon;
+mod entry;
 mod exports;
 mod log_limit;
 mod logging;

@@ -3,7 +3,8 @@
 //! A node that was Primary becomes Primary again only when it has met its peer, or has waited
 //! long enough for it: the peer may have gone on alone meanwhile, and then it has the newer data.
 
-use crate::daemon::{Daemon, Entry, bring_up};
+use crate::daemon::Daemon;
+use crate::entry::Entry;
 use crate::state_dir::Remembered;
 use crate::waits::{Goal, wait_while_restoring};
 use control::Failure;
@@ -42,7 +43,7 @@ pub(crate) async fn restore_all(daemon: &Rc<Daemon>) -> anyhow::Result<()> {
 }
 
 async fn restore(daemon: &Rc<Daemon>, entry: &Rc<Entry>) -> Result<(), Failure> {
-    bring_up(entry).await?;
+    entry.bring_up().await?;
     let remembered = entry.remembered();
     if remembered.intended_role != Role::Primary {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Waiting for a state of a resource.
 
-use crate::daemon::Entry;
+use crate::entry::Entry;
 use crate::resource::Glance;
 use control::{Failure, exit};
 use types::{ConnectionState, DiskState, ReplicationState, Span, VolumeId};

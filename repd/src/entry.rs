@@ -1,0 +1,72 @@
+//! A resource that is up, as the main thread has it.
+
+use crate::resource::{Order, Resource};
+use crate::state_dir::Remembered;
+use control::{Failure, exit};
+use std::cell::{Cell, RefCell};
+use tokio::sync::{Mutex, watch};
+use types::VolumeId;
+
+/// A resource that is up.
+pub(crate) struct Entry {
+    pub(crate) resource: Resource,
+    /// Whether it is still being brought back after a restart of the daemon.
+    pub(crate) restoring: watch::Sender<bool>,
+    pub(crate) remembered: RefCell<Remembered>,
+    /// It is Primary for its clients' sake, until the last of them goes.
+    pub(crate) auto_promoted: Cell<bool>,
+    /// Held while an order is under way.
+    pub(crate) turn: Mutex<()>,
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        self.resource.name()
+    }
+
+    /// The volumes of the resource, by number.
+    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
+        let remembered = self.remembered.borrow();
+        remembered.resource.hosts[0].volumes.iter().map(|volume| volume.id).collect()
+    }
+
+    /// Whether a client that comes makes this node Primary.
+    pub(crate) fn auto_promote(&self) -> bool {
+        self.remembered.borrow().resource.options.auto_promote
+    }
+
+    pub(crate) fn remembered(&self) -> Remembered {
+        self.remembered.borrow().clone()
+    }
+
+    /// Attaches the disks and seeks the peer, but for what was detached or disconnected by order.
+    pub(crate) async fn bring_up(&self) -> Result<(), Failure> {
+        let remembered = self.remembered();
+        let (me, _) = remembered
+            .resource
+            .host(&remembered.node)
+            .expect("it would not have been created for another node");
+        for volume in me.volumes.iter().filter(|volume| volume.disk.is_some()) {
+            if !remembered.detached.contains(&volume.id) {
+                self.resource.order(Order::Attach(volume.id)).await?;
+            }
+        }
+        if remembered.connect {
+            self.resource.order(Order::Connect).await?;
+        }
+        Ok(())
+    }
+
+    /// All volumes, or the one that is asked for.
+    pub(crate) fn select(&self, volume: Option<VolumeId>) -> Result<Vec<VolumeId>, Failure> {
+        let volumes = self.volumes();
+        match volume {
+            None => Ok(volumes),
+            Some(volume) if volumes.contains(&volume) => Ok(vec![volume]),
+            Some(volume) => {
+                let text = format!("{}/{volume}: the resource has no such volume", self.name());
+                Err(Failure::new(exit::USAGE, text))
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the main thread says to a resource: orders, questions, and clients to serve.
+
+use super::super::orders::{Order, Reply, held_by};
+use super::super::status::{Surroundings, VolumeSurroundings, resource_status};
+use super::super::{Message, NewClient};
+use super::{Pump, Stage};
+use control::{Failure, ResourceStatus, exit};
+use replicator::STOP_PATIENCE;
+use types::{Role, VolumeId};
+
+impl Pump {
+    pub(super) fn take(&mut self, message: Message) {
+        match message {
+            Message::Order(order, reply) => self.order(order, reply),
+            Message::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Message::Client(client) => self.serve(client),
+        }
+    }
+
+    fn order(&mut self, order: Order, reply: Reply) {
+        if self.stage != Stage::Running {
+            let text = format!("{}: it is being taken down", self.resource.name);
+            let _ = reply.send(Err(Failure::new(exit::STATE, text)));
+            return;
+        }
+        tracing::info!(?order, "ordered");
+        match order {
+            Order::Attach(volume) => return self.attach(volume, reply),
+            Order::Detach(volume) if !self.has_disk(volume) => {
+                let _ = reply.send(Ok(()));
+                return;
+            }
+            Order::Secondary { force } if !self.release("secondary", force) => {
+                return self.refuse_held("secondary", reply);
+            }
+            Order::Down { force } if !self.release("down", force) => {
+                return self.refuse_held("down", reply);
+            }
+            _ => {}
+        }
+        if matches!(order, Order::Down { .. } | Order::Stop) {
+            self.stage = Stage::Stopping { give_up: self.clock.now() + STOP_PATIENCE };
+        }
+        self.orders.pass(&order, reply, &mut self.inputs);
+    }
+
+    fn has_disk(&self, volume: VolumeId) -> bool {
+        self.disks.contains(volume) || self.orders.is_opening(volume)
+    }
+
+    fn attach(&mut self, volume: VolumeId, reply: Reply) {
+        let resource = &self.resource.name;
+        let Some(configured) = self.me.volumes.iter().find(|found| found.id == volume) else {
+            let text = format!("{resource}/{volume}: the resource has no such volume");
+            let _ = reply.send(Err(Failure::new(exit::USAGE, text)));
+            return;
+        };
+        if self.disks.contains(volume) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let pool = &self.payloads.pool;
+        self.orders.open(resource, self.me.node_id, configured, pool, reply);
+    }
+
+    /// Whether no client is in the way any more.
+    fn release(&mut self, command: &str, force: bool) -> bool {
+        if self.clients.len() > 0 && force {
+            tracing::warn!(clients = self.clients.len(), "dropped by «{command} --force»");
+            self.clients.drop_all(&mut self.inputs);
+        }
+        self.clients.len() == 0
+    }
+
+    fn refuse_held(&self, command: &str, reply: Reply) {
+        let holders = self.clients.holders(None);
+        let failure = held_by(&self.resource.name, command, &holders)
+            .expect("it is refused because there are clients");
+        let _ = reply.send(Err(failure));
+    }
+
+    fn serve(&mut self, client: NewClient) {
+        // The role may have changed since the client was told that it may come.
+        if self.stage != Stage::Running || self.engine.status().role != Role::Primary {
+            tracing::info!(client = client.peer, "closed: this node is not Primary any more");
+            return;
+        }
+        self.clients.insert(client, self.clock.now(), &mut self.inputs);
+        self.changed = true;
+    }
+
+    fn status(&self) -> ResourceStatus {
+        let around = Surroundings {
+            resource: &self.resource,
+            me: &self.me,
+            peer: &self.peer,
+            strangers_refused: self.links.strangers(),
+            now: self.clock.now(),
+        };
+        resource_status(&self.engine.status(), &around, |volume| VolumeSurroundings {
+            backend: self.disks.backend(volume).map(str::to_owned),
+            lower_pending: self.disks.in_flight(volume) as u64,
+            clients: self.clients.holders(Some(volume)),
+        })
+    }
+}

@@ -168,6 +168,11 @@ impl Durability {
         }
     }
 
+    /// Nobody waits for these any more.
+    pub(super) fn forget_flushes(&mut self, gone: &BTreeSet<RequestId>) {
+        self.flushes.retain(|request, _| !gone.contains(request));
+    }
+
     /// A new mark wins over a clearing that was on its way.
     pub(super) fn forget_clears(&mut self, blocks: BlockRange) {
         self.pending_clear.retain(|range| !range.overlaps(blocks));

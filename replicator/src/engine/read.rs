@@ -98,6 +98,15 @@ impl Volume {
         }
     }
 
+    /// Nobody waits for these any more.
+    pub(super) fn forget_held(&mut self, gone: &BTreeSet<RequestId>) {
+        let wanted = |read: &HeldRead| match read.reader {
+            Reader::Client(id, _) => !gone.contains(&id),
+            Reader::Peer(..) => true,
+        };
+        self.held.retain(wanted);
+    }
+
     /// Whether a read waits for what the lost peer wrote.
     pub(super) fn holds_for_peer(&self) -> bool {
         let theirs = |wait: &Unsettled| !matches!(wait, Unsettled::Local(_));

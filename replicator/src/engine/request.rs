@@ -143,6 +143,8 @@ impl Engine {
             vol.locked.retain(|piece| !gone.contains(&piece.request));
             vol.parked_reads.retain(|id| !gone.contains(id));
             vol.log.forget(&gone);
+            vol.durable.forget_flushes(&gone);
+            vol.forget_held(&gone);
             vol.touched = true;
         }
     }

@@ -105,8 +105,9 @@ fn state() -> impl Strategy<Value = State> {
             }
         });
     let settings = prop::collection::vec(any::<(String, String)>(), 0..4);
-    (any::<bool>(), settings, prop::collection::vec(volumes, 0..3))
-        .prop_map(|(primary, settings, volumes)| State { primary, settings, volumes })
+    (any::<bool>(), settings, prop::collection::vec(volumes, 0..3)).prop_map(
+        |(primary, settings, volumes)| State { primary, idle: !primary, settings, volumes },
+    )
 }
 
 fn handshake() -> impl Strategy<Value = Message> {

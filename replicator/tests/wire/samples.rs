@@ -146,6 +146,7 @@ fn state() -> State {
     };
     State {
         primary: true,
+        idle: false,
         settings: vec![("protocol".to_owned(), "C".to_owned())],
         volumes: vec![volume],
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use replicator::{
     CommandId, DiskOp, Effect, Event as EngineEvent, Input, IoError, Refusal, RequestId,
 };
-use types::{ByteRange, ReplicationState, Role, Span, Time, VolumeId};
+use types::{ByteRange, ConnectionState, ReplicationState, Role, Span, Time, VolumeId};
 
 impl World {
     /// Gives an input to a node's engine; later, if its process stands still.
@@ -258,11 +258,15 @@ impl World {
             }
             EngineEvent::Conflict { .. } => self.marks.hit(Mark::Conflict),
             EngineEvent::Generation { volume, .. } => {
-                // The last flushes come when everything is decided.
-                if !matches!(self.phase, Phase::LastFlush { .. }) {
+                // What begins after the nodes have met and parted is for the next handshake.
+                let decided = matches!(self.phase, Phase::LastFlush { .. }) || self.stood_alone;
+                if !decided {
                     self.went_solo[node][usize::from(volume.0)] = true;
                 }
                 self.marks.hit(Mark::Solo);
+            }
+            EngineEvent::Connection { new: ConnectionState::StandAlone, .. } => {
+                self.stood_alone = true;
             }
             EngineEvent::SplitBrain { .. } => {
                 self.split[node] = true;

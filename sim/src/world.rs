@@ -124,6 +124,8 @@ pub struct World {
     pub(crate) parted_at: Option<u64>,
     /// Which nodes began a new generation, by volume.
     pub(crate) went_solo: [[bool; 2]; 2],
+    /// A handshake has made a node stand alone.
+    pub(crate) stood_alone: bool,
     /// Which nodes have found split brain.
     pub(crate) split: [bool; 2],
 }
@@ -155,6 +157,7 @@ impl World {
             power_era: None,
             parted_at: None,
             went_solo: [[false; 2]; 2],
+            stood_alone: false,
             split: [false; 2],
             plan,
         };

@@ -1,7 +1,7 @@
 //! The replication daemon: pumps events between sockets, disks, timers and engines.
 //!
 //! The main thread has the control socket, NBD negotiation and signals; each resource has a thread
-//! of its own with everything else, see [`resource`]. What is decided about replication is decided
+//! of its own with everything else, see `resource`. What is decided about replication is decided
 //! in the engine (crate `replicator`); here is only how things get to it and from it.
 
 #![forbid(unsafe_code)]

@@ -225,7 +225,10 @@ impl World {
         self.nodes[node].behind = true;
         self.gone(node, down);
         if self.class() == Class::BothPower && death == Death::Power {
-            self.power_era = Some(self.stamp());
+            self.nodes[node].lost_power = true;
+            if self.nodes.iter().all(|node| node.lost_power) {
+                self.power_era = Some(self.stamp());
+            }
         }
     }
 

@@ -101,6 +101,8 @@ pub(crate) struct Node {
     pub(crate) last_epoch: u64,
     /// Whether its last process ended in order.
     pub(crate) stopped: bool,
+    /// Its power was cut at least once.
+    pub(crate) lost_power: bool,
     /// Which volumes' sessions the handshake that runs has resumed.
     pub(crate) resumed: [bool; 2],
     /// It has died and is not yet in sync again: the other has all that it has.
@@ -145,6 +147,7 @@ impl Node {
             clock: types::Span::secs(rng.between(1_700_000_000, 1_700_100_000)),
             last_epoch: 0,
             stopped: false,
+            lost_power: false,
             resumed: [false; 2],
             behind: false,
         }

@@ -73,7 +73,9 @@ impl View {
                 let read = request.asked == Asked::Read;
                 let counts = !read || (invoke >= era && !incomplete);
                 let open = counts && ret.is_none_or(|ret| ret >= era);
-                open.then(|| (invoke.max(era), ret.filter(|_| !incomplete)))
+                // Having been open at that time, it may have had its effect before.
+                let sure = invoke >= era && !incomplete;
+                open.then(|| (invoke.max(era), ret.filter(|_| sure)))
             }
             ViewKind::OfNode(node, _) if request.node == node => Some((invoke, ret)),
             ViewKind::OfNode(_, parted) => {

@@ -1,0 +1,227 @@
+//! Two nodes in a directory of their own: a daemon, a disk and a configuration each, and a cable
+//! between them.
+//!
+//! Each node has the same configuration but for the address of the *other* node, which leads
+//! through the cable. The ports ascend so that both agree which address is smaller, and so on their
+//! node ids.
+//!
+//! ```text
+//! alpha listens on p0 ◀── cable p1 ◀── beta seeks alpha there
+//! alpha seeks beta on cable p3 ──▶ p2, where beta listens
+//! ```
+
+mod node;
+mod setup;
+mod status;
+
+pub use node::Node;
+pub use setup::Setup;
+pub use status::Status;
+
+use crate::clock::until;
+use crate::disks;
+use crate::ports::Ports;
+use crate::proxy::Proxy;
+use anyhow::Context;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// For everything that has no limit of its own: far more than it takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Both nodes. Dropped without [`finish`](Self::finish), it prints the ends of both logs: the test
+/// has failed.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The first node, which is the arbiter.
+    pub alpha: Node,
+    /// The other.
+    pub beta: Node,
+    cables: Vec<Proxy>,
+    directory: TempDir,
+    ports: Ports,
+    setup: Setup,
+    finished: bool,
+}
+
+impl Cluster {
+    /// The files of both nodes and the cable. Nothing runs yet, and the disks are blank.
+    ///
+    /// # Errors
+    /// If the system refuses anything.
+    pub fn new(setup: Setup) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("repd-").tempdir()?;
+        let ports = Ports::take()?;
+        let [alpha, to_alpha, beta, to_beta, _] = ports.ports;
+        let cables = match setup.direct {
+            true => Vec::new(),
+            false => vec![Proxy::start(to_alpha, alpha)?, Proxy::start(to_beta, beta)?],
+        };
+        let node = |name| Node::new(directory.path(), name);
+        let cluster = Self {
+            alpha: node("alpha")?,
+            beta: node("beta")?,
+            cables,
+            directory,
+            ports,
+            setup,
+            finished: false,
+        };
+        for node in cluster.nodes() {
+            cluster.configure(node, &cluster.setup)?;
+            fs::File::create(node.disk())?.set_len(cluster.setup.disk_bytes)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Running daemons, fresh metadata, connected: both disks Inconsistent.
+    ///
+    /// # Errors
+    /// If any step is refused.
+    pub fn connected(setup: Setup) -> anyhow::Result<Self> {
+        let mut cluster = Self::new(setup)?;
+        for node in cluster.nodes_mut() {
+            node.start()?;
+            node.repadm(&["create-md", "r0"])?;
+            node.repadm(&["up", "r0"])?;
+        }
+        for node in cluster.nodes() {
+            node.repadm(&["wait-connect", "--wfc-timeout", "60", "r0"])?;
+        }
+        Ok(cluster)
+    }
+
+    /// The same, after the first full sync: alpha Primary, beta Secondary, both UpToDate.
+    ///
+    /// # Errors
+    /// If any step is refused.
+    pub fn one_primary(setup: Setup) -> anyhow::Result<Self> {
+        let cluster = Self::connected(setup)?;
+        cluster.alpha.repadm(&["primary", "--force", "r0"])?;
+        for node in cluster.nodes() {
+            node.repadm(&["wait-sync", "--wfc-timeout", "60", "r0"])?;
+        }
+        cluster.wait_settled()?;
+        Ok(cluster)
+    }
+
+    /// The same, and both Primary.
+    ///
+    /// # Errors
+    /// If any step is refused.
+    pub fn two_primaries(setup: Setup) -> anyhow::Result<Self> {
+        let cluster = Self::one_primary(setup)?;
+        cluster.beta.repadm(&["primary", "r0"])?;
+        Ok(cluster)
+    }
+
+    /// Writes a node's configuration file: what the next `repadm` on it reads.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure(&self, node: &Node, setup: &Setup) -> anyhow::Result<()> {
+        let [alpha, to_alpha, beta, to_beta, _] = self.ports.ports;
+        let (alpha, beta) = match (setup.direct, node.name() == "alpha") {
+            (true, _) => (alpha, beta),
+            (false, true) => (alpha, to_beta),
+            (false, false) => (to_alpha, beta),
+        };
+        let hosts = [(&self.alpha, alpha), (&self.beta, beta)];
+        fs::write(node.config(), setup.resource_file(&hosts)).context("the configuration")
+    }
+
+    /// Both nodes.
+    pub fn nodes(&self) -> [&Node; 2] {
+        [&self.alpha, &self.beta]
+    }
+
+    /// Both nodes.
+    pub fn nodes_mut(&mut self) -> [&mut Node; 2] {
+        [&mut self.alpha, &mut self.beta]
+    }
+
+    /// The cables, one for each direction of connecting.
+    pub fn cables(&self) -> &[Proxy] {
+        &self.cables
+    }
+
+    /// What it was made with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The directory with everything.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where a node listens for its peer: alpha's port, beta's port.
+    pub fn listen_ports(&self) -> [u16; 2] {
+        let [alpha, _, beta, _, _] = self.ports.ports;
+        [alpha, beta]
+    }
+
+    /// Waits until both nodes say of both disks that they are UpToDate, with nothing marked.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub fn wait_settled(&self) -> anyhow::Result<Duration> {
+        let settled = until("both nodes in sync", PATIENCE, || {
+            let mut settled = true;
+            for node in self.nodes() {
+                settled &= node.status()?.is_settled();
+            }
+            Ok(settled.then_some(()))
+        });
+        let ((), took) = settled.with_context(|| self.describe())?;
+        Ok(took)
+    }
+
+    /// What both nodes say, for messages.
+    pub fn describe(&self) -> String {
+        let of = |node: &Node| match node.status() {
+            Ok(status) => status.brief(),
+            Err(error) => format!("{error:#}"),
+        };
+        format!("alpha: {}; beta: {}", of(&self.alpha), of(&self.beta))
+    }
+
+    /// Takes the resource down on both nodes, and compares their disks in the data area.
+    ///
+    /// # Errors
+    /// If one is still in use, or if they differ.
+    pub fn down_and_compare(&self) -> anyhow::Result<()> {
+        for node in self.nodes() {
+            node.repadm(&["down", "r0"])?;
+        }
+        let len = disks::data_bytes(self.setup.disk_bytes)?;
+        match disks::first_difference(&self.alpha.disk(), &self.beta.disk(), len)? {
+            None => Ok(()),
+            Some(at) => anyhow::bail!("the disks differ at byte {at}"),
+        }
+    }
+
+    /// The behaviour was shown: ends the daemons in order.
+    ///
+    /// # Errors
+    /// If one does not end, or not well.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        for node in self.nodes_mut() {
+            node.terminate()?;
+        }
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !self.finished {
+            for node in self.nodes() {
+                eprintln!("--- the end of {}'s log\n{}", node.name(), node.end_of_log());
+            }
+        }
+    }
+}

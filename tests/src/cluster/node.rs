@@ -1,0 +1,213 @@
+//! One node: its daemon as a process, and `repadm` beside it.
+
+use super::{PATIENCE, Status};
+use crate::clock::until;
+use crate::nbd_client::Address;
+use crate::process::{Ran, run};
+use crate::programs::programs;
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Lines of a log that are shown when a test fails.
+const LINES: usize = 60;
+
+/// A node. Dropping it kills its daemon.
+#[derive(Debug)]
+pub struct Node {
+    name: &'static str,
+    home: PathBuf,
+    daemon: Option<Child>,
+}
+
+impl Node {
+    pub(super) fn new(directory: &Path, name: &'static str) -> anyhow::Result<Self> {
+        let home = directory.join(name);
+        fs::create_dir(&home)?;
+        Ok(Self { name, home, daemon: None })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its backing file.
+    pub fn disk(&self) -> PathBuf {
+        self.home.join("disk")
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.home.join("repd.conf")
+    }
+
+    /// Its daemon's control socket.
+    pub fn control(&self) -> PathBuf {
+        self.home.join("control.sock")
+    }
+
+    /// Where its daemon serves NBD.
+    pub fn address(&self) -> Address {
+        Address::Unix(self.home.join("nbd.sock"))
+    }
+
+    /// The URI of its export.
+    pub fn uri(&self) -> String {
+        format!("nbd+unix:///r0?socket={}", self.home.join("nbd.sock").display())
+    }
+
+    /// What its daemons have said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.join("log")).unwrap_or_default()
+    }
+
+    /// The last lines of it.
+    pub fn end_of_log(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+
+    /// Starts its daemon, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it ends instead.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.home.join("log"))?;
+        let mut command = Command::new(&programs()?.repd);
+        command.args(["--kernel-attach", "off", "--node", self.name, "--control"]);
+        command.arg(self.control()).arg("--state-dir").arg(self.home.join("state"));
+        command.arg("--nbd").arg(format!("unix:{}", self.home.join("nbd.sock").display()));
+        forget_environment(&mut command);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut child = child.context("cannot start repd")?;
+        let control = self.control();
+        let ready = until(&format!("{}'s daemon to answer", self.name), PATIENCE, || {
+            if let Some(status) = child.try_wait()? {
+                anyhow::bail!("{}'s daemon ended: {status}", self.name);
+            }
+            Ok(control::Client::connect(&control).ok())
+        });
+        self.daemon = Some(child);
+        ready.map(drop)
+    }
+
+    /// Whether its daemon was started and not ended.
+    pub fn is_running(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let daemon = self.daemon.as_ref().context("no daemon runs")?;
+        kill_process(Pid::from_child(daemon), signal).context("kill")
+    }
+
+    /// SIGKILL: a crash.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::KILL)?;
+        self.daemon.take().context("no daemon runs")?.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM: an orderly end, which must come and be a good one. Nothing if it does not run.
+    ///
+    /// # Errors
+    /// If it does not end, or with anything but zero.
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        if self.daemon.is_none() {
+            return Ok(());
+        }
+        self.signal(Signal::TERM)?;
+        let mut daemon = self.daemon.take().context("no daemon runs")?;
+        let what = format!("the end of {}'s daemon", self.name);
+        let ended = until(&what, PATIENCE, || Ok(daemon.try_wait()?));
+        if ended.is_err() {
+            daemon.kill()?;
+            daemon.wait()?;
+        }
+        let (status, _) = ended?;
+        anyhow::ensure!(status.success(), "{}'s daemon ended with {status}", self.name);
+        Ok(())
+    }
+
+    /// SIGSTOP: it stands still, its connections stay.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// `repadm` with these words, however it ends.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not end.
+    pub fn try_repadm(&self, words: &[&str]) -> anyhow::Result<Ran> {
+        let mut command = Command::new(&programs()?.repadm);
+        forget_environment(&mut command);
+        command.env("REPD_CONFIG", self.config()).env("REPD_NODE", self.name);
+        run(command.env("REPD_CONTROL", self.control()).args(words), PATIENCE * 2)
+    }
+
+    /// `repadm` with these words, which must succeed. Gives what it prints.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn repadm(&self, words: &[&str]) -> anyhow::Result<String> {
+        let ran = self.try_repadm(words)?.ended_with(0);
+        Ok(ran.with_context(|| format!("on {}", self.name))?.out)
+    }
+
+    /// What `repadm status --json` says.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        Status::parse(&self.repadm(&["--json", "status", "r0"])?)
+    }
+
+    /// Waits for a status, and gives it.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn wait_for(&self, what: &str, is: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
+        let mut last = String::new();
+        let found = until(&format!("{}: {what}", self.name), PATIENCE, || {
+            let status = self.status()?;
+            last = status.brief();
+            Ok(is(&status).then_some(status))
+        });
+        Ok(found.with_context(|| last)?.0)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // It may have ended by itself.
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// What a person has set for another cluster is not for this one.
+fn forget_environment(command: &mut Command) {
+    for variable in ["REPD_CONFIG", "REPD_NODE", "REPD_CONTROL", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+}

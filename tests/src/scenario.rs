@@ -1,0 +1,126 @@
+//! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
+//! cluster and says what it measured.
+
+mod demo;
+mod full_sync;
+mod link_cut;
+mod primary_killed;
+mod real_input;
+mod refused_commands;
+mod refused_peers;
+mod resets;
+mod restart;
+
+use crate::clock;
+use std::time::{Duration, Instant};
+
+/// How much of everything.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// Bytes of the source tree that is copied in, at most.
+    pub tree_bytes: u64,
+    /// Bytes that each `fio` verifies.
+    pub fio_bytes: u64,
+    /// Bytes written in pieces of 4 KiB while the link is cut.
+    pub scattered_bytes: u64,
+    /// Crashes under load.
+    pub kills: u64,
+    /// Bytes of the disk of which a full sync is measured.
+    pub full_sync_bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Scale {
+    /// For `cargo test`.
+    pub fn small() -> Self {
+        Self {
+            tree_bytes: 24 * MIB,
+            fio_bytes: 8 * MIB,
+            scattered_bytes: 16 * MIB,
+            kills: 3,
+            full_sync_bytes: 64 * MIB,
+        }
+    }
+
+    /// For an acceptance.
+    pub fn full() -> Self {
+        Self {
+            tree_bytes: 128 * MIB,
+            fio_bytes: 96 * MIB,
+            scattered_bytes: 64 * MIB,
+            kills: 50,
+            full_sync_bytes: 1024 * MIB,
+        }
+    }
+}
+
+/// Says what was measured.
+#[derive(Debug)]
+pub struct Report {
+    name: &'static str,
+    start: Instant,
+}
+
+impl Report {
+    /// On standard output.
+    pub fn printing(name: &'static str) -> Self {
+        Self { name, start: clock::now() }
+    }
+
+    /// One line.
+    pub fn line(&mut self, text: &str) {
+        println!("{:>7.1?} {}: {text}", self.elapsed(), self.name);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// One behaviour.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// Shows it, or says why not.
+    pub show: fn(&Scale, &mut Report) -> anyhow::Result<()>,
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    Scenario { name: "real-input", show: real_input::image },
+    Scenario { name: "both-write", show: real_input::both_write },
+    Scenario { name: "resets", show: resets::show },
+    Scenario { name: "link-cut", show: link_cut::by_reset },
+    Scenario { name: "link-silent", show: link_cut::in_silence },
+    Scenario { name: "secondary-killed", show: link_cut::secondary_killed },
+    Scenario { name: "primary-killed", show: primary_killed::show },
+    Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },
+    Scenario { name: "other-resource", show: refused_peers::other_resource },
+    Scenario { name: "strangers", show: refused_peers::strangers },
+    Scenario { name: "full-sync", show: full_sync::show },
+    Scenario { name: "refused-commands", show: refused_commands::show },
+    Scenario { name: "refused-roles", show: refused_commands::roles },
+    Scenario { name: "restart-crash", show: restart::after_a_crash },
+    Scenario { name: "restart-order", show: restart::in_order },
+    Scenario { name: "demo", show: demo::show },
+];
+
+/// Their names.
+pub fn names() -> String {
+    ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Shows the behaviour of that name at the scale of a test.
+///
+/// # Panics
+/// If it fails, or if there is none.
+pub fn check(name: &str) {
+    let scenario = ALL.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.unwrap_or_else(|| panic!("no {name} among {}", names()));
+    let mut report = Report::printing(scenario.name);
+    if let Err(error) = (scenario.show)(&Scale::small(), &mut report) {
+        panic!("{name}: {error:?}");
+    }
+}

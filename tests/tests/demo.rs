@@ -1,0 +1,6 @@
+//! The demo.
+
+#[test]
+fn the_demo_works_without_root() {
+    tests::scenario::check("demo");
+}

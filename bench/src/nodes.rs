@@ -1,0 +1,157 @@
+//! Two nodes in a temporary directory. What was started ends with this program, however it ends.
+
+use anyhow::{Context, bail, ensure};
+use repadm::outcome::Exit;
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How often, and how long, a daemon is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 500;
+/// At the end of each disk: larger than the metadata of any disk that is measured here.
+const METADATA_BYTES: u64 = 4 << 20;
+
+/// Which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Alpha,
+    Beta,
+}
+
+impl Name {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alpha => "alpha",
+            Self::Beta => "beta",
+        }
+    }
+}
+
+/// Both nodes.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    dir: TempDir,
+    disk_bytes: u64,
+    daemons: Vec<Child>,
+}
+
+impl Nodes {
+    /// Disks and configuration; nothing runs yet.
+    pub(crate) fn make(dir: &Path, disk_bytes: u64) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(dir)?;
+        // Both at once, so that they differ; free again when this returns.
+        let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let mut hosts = String::new();
+        for (name, listener) in [Name::Alpha, Name::Beta].into_iter().zip(&ports) {
+            let (name, address) = (name.as_str(), listener.local_addr()?);
+            let disk = dir.path().join(name).with_extension("img");
+            // Written, not sparse: else the first writes would measure the file system's allocation.
+            let file = File::create(&disk)?;
+            for at in 0..disk_bytes >> 20 {
+                file.write_all_at(&[0; 1 << 20], at << 20)?;
+            }
+            file.sync_all()?;
+            hosts += &format!(
+                "on {name} {{ device minor 1; disk \"{}\"; address {address}; }}\n",
+                disk.display()
+            );
+        }
+        let text = format!("resource r0 {{\nmeta-disk internal;\n{hosts}}}\n");
+        std::fs::write(dir.path().join("r0.conf"), text)?;
+        Ok(Self { dir, disk_bytes, daemons: Vec::new() })
+    }
+
+    fn path(&self, name: Name, extension: &str) -> PathBuf {
+        self.dir.path().join(name.as_str()).with_extension(extension)
+    }
+
+    /// A path for a file of the measurement's own.
+    pub(crate) fn scratch(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.dir.path().join("scratch.img"))
+    }
+
+    /// Where a node serves NBD.
+    pub(crate) fn socket(&self, name: Name) -> PathBuf {
+        self.path(name, "nbd")
+    }
+
+    /// How much of each disk may be used without asking.
+    pub(crate) const fn data_bytes(&self) -> u64 {
+        self.disk_bytes - METADATA_BYTES
+    }
+
+    /// Starts a node's daemon, with fresh metadata, and brings the resource up.
+    pub(crate) fn start(&mut self, name: Name) -> anyhow::Result<()> {
+        self.repadm(name, &["create-md", "r0"])?;
+        let log = File::create(self.path(name, "log"))?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(["__daemon", "--die-with-parent", "--", "--kernel-attach", "off"])
+            .args(["--node", name.as_str()])
+            .arg("--state-dir")
+            .arg(self.path(name, "state"))
+            .arg("--control")
+            .arg(self.path(name, "sock"))
+            .arg("--nbd")
+            .arg(format!("unix:{}", self.socket(name).display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("starting a daemon")?;
+        self.daemons.push(child);
+        for _ in 0..LOOKS {
+            if UnixStream::connect(self.path(name, "sock")).is_ok() {
+                return self.repadm(name, &["up", "r0"]);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let log = std::fs::read_to_string(self.path(name, "log")).unwrap_or_default();
+        bail!("the daemon of {} does not start:\n{log}", name.as_str())
+    }
+
+    /// A command of the operator's.
+    pub(crate) fn repadm(&self, name: Name, words: &[&str]) -> anyhow::Result<()> {
+        let control = self.path(name, "sock");
+        let config = self.dir.path().join("r0.conf");
+        let mut args: Vec<OsString> = ["repadm", "--node", name.as_str()].map(Into::into).into();
+        args.extend(["-c".into(), config.into(), "--control".into(), control.into()]);
+        args.extend(words.iter().map(Into::into));
+        let mut answer = Vec::new();
+        let exit = repadm::run(args, &mut answer);
+        ensure!(exit == Exit::Done, "repadm {} on {}", words.join(" "), name.as_str());
+        Ok(())
+    }
+
+    /// Whether the data on both disks are the same.
+    pub(crate) fn are_equal(&self) -> anyhow::Result<bool> {
+        let disks = [Name::Alpha, Name::Beta].map(|name| File::open(self.path(name, "img")));
+        let [one, other] = disks;
+        let (one, other) = (one?, other?);
+        let (mut here, mut there) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+        for at in 0..self.data_bytes() >> 20 {
+            one.read_exact_at(&mut here, at << 20)?;
+            other.read_exact_at(&mut there, at << 20)?;
+            if here != there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for daemon in &mut self.daemons {
+            // It may have ended by itself: then there is nothing left to end.
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}

@@ -73,6 +73,18 @@ kinds! {
 }
 
 impl Kind {
+    const fn takes_payload(self) -> bool {
+        match self {
+            Self::Hello | Self::Auth | Self::State | Self::Bitmap | Self::Refuse => true,
+            Self::Write | Self::Settled | Self::ReadDone => true,
+            Self::ResyncData | Self::InSync | Self::RoleReply => true,
+            Self::Ready | Self::Bye | Self::Ping | Self::Pong | Self::Zero | Self::Ack => false,
+            Self::Flush | Self::FlushDone | Self::Durable | Self::Read => false,
+            Self::ResyncRequest | Self::ResyncFailed | Self::ResyncEnd => false,
+            Self::RoleRequest | Self::RoleIs | Self::DiskIs => false,
+        }
+    }
+
     const fn is_about_a_volume(self) -> bool {
         match self {
             Self::Hello | Self::Auth | Self::State | Self::Ready | Self::Refuse | Self::Bye => {
@@ -259,28 +271,37 @@ impl Message {
 /// The message of a checked header and its payload.
 pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
     header.check_payload(&payload)?;
-    let kind =
-        Kind::from_u16(header.kind.get()).ok_or_else(|| WireError::Kind(header.kind.get()))?;
-    let name = kind.name();
-    let wrong = |what| WireError::Field { kind: name, what };
-    let takes_payload = matches!(
-        kind,
-        Kind::Hello
-            | Kind::Auth
-            | Kind::State
-            | Kind::Bitmap
-            | Kind::Refuse
-            | Kind::Write
-            | Kind::Settled
-            | Kind::ReadDone
-            | Kind::ResyncData
-            | Kind::InSync
-            | Kind::RoleReply
-    );
-    if !takes_payload && !payload.is_empty() {
-        return Err(wrong("a payload where none belongs"));
+    let number = header.kind.get();
+    let kind = Kind::from_u16(number).ok_or(WireError::Kind(number))?;
+    if !kind.takes_payload() && !payload.is_empty() {
+        let (kind, what) = (kind.name(), "a payload where none belongs");
+        return Err(WireError::Field { kind, what });
     }
     check_unused(kind, header)?;
+    match kind {
+        Kind::Write
+        | Kind::Zero
+        | Kind::Ack
+        | Kind::Settled
+        | Kind::Flush
+        | Kind::FlushDone
+        | Kind::Durable
+        | Kind::Read
+        | Kind::ReadDone => decode_write_path(kind, header, payload),
+        Kind::ResyncRequest
+        | Kind::ResyncFailed
+        | Kind::ResyncData
+        | Kind::InSync
+        | Kind::ResyncEnd
+        | Kind::DiskIs => decode_resync(kind, header, payload),
+        _ => decode_link(kind, header, payload),
+    }
+}
+
+/// Messages of the handshake, of the link itself, and about roles.
+fn decode_link(kind: Kind, header: &Header, payload: Bytes) -> Result<Message, WireError> {
+    let name = kind.name();
+    let wrong = |what| WireError::Field { kind: name, what };
     let volume = VolumeId(header.volume.get());
     let seq = header.seq.get();
     let flags = header.flags.get();
@@ -297,6 +318,26 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
         Kind::Bye => Message::Bye,
         Kind::Ping => Message::Ping,
         Kind::Pong => Message::Pong,
+        Kind::RoleRequest => {
+            Message::RoleRequest { id: seq, role: role(name, header.offset.get())? }
+        }
+        Kind::RoleReply => {
+            let granted = flags & FLAG_OK != 0;
+            Message::RoleReply { id: seq, granted, text: text(name, &payload)? }
+        }
+        Kind::RoleIs => Message::RoleIs(role(name, header.offset.get())?),
+        other => unreachable!("{} is not of the link", other.name()),
+    })
+}
+
+/// Messages about writes, flushes and reads.
+fn decode_write_path(kind: Kind, header: &Header, payload: Bytes) -> Result<Message, WireError> {
+    let name = kind.name();
+    let wrong = |what| WireError::Field { kind: name, what };
+    let volume = VolumeId(header.volume.get());
+    let seq = header.seq.get();
+    let flags = header.flags.get();
+    Ok(match kind {
         Kind::Write => {
             let range = data_range(name, header, Some(&payload))?;
             let (stamp, fua) = (stamp(name, header)?, flags & FLAG_FUA != 0);
@@ -331,6 +372,18 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
             let data = (flags & FLAG_DATA != 0).then_some(payload);
             Message::ReadDone { volume, id: seq, data }
         }
+        other => unreachable!("{} is not of the write path", other.name()),
+    })
+}
+
+/// Messages about a resync and about disks.
+fn decode_resync(kind: Kind, header: &Header, payload: Bytes) -> Result<Message, WireError> {
+    let name = kind.name();
+    let wrong = |what| WireError::Field { kind: name, what };
+    let volume = VolumeId(header.volume.get());
+    let seq = header.seq.get();
+    let flags = header.flags.get();
+    Ok(match kind {
         Kind::ResyncRequest => {
             Message::ResyncRequest { volume, range: data_range(name, header, None)? }
         }
@@ -353,19 +406,12 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
             volume,
             step: resync_step(seq).ok_or_else(|| wrong("unknown step"))?,
         },
-        Kind::RoleRequest => {
-            Message::RoleRequest { id: seq, role: role(name, header.offset.get())? }
-        }
-        Kind::RoleReply => {
-            let granted = flags & FLAG_OK != 0;
-            Message::RoleReply { id: seq, granted, text: text(name, &payload)? }
-        }
-        Kind::RoleIs => Message::RoleIs(role(name, header.offset.get())?),
         Kind::DiskIs => {
             let number = u8::try_from(header.offset.get()).ok();
             let disk = number.and_then(DiskState::from_u8);
             Message::DiskIs { volume, disk: disk.ok_or_else(|| wrong("unknown disk state"))? }
         }
+        other => unreachable!("{} is not of the resync", other.name()),
     })
 }
 

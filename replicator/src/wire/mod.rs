@@ -2,7 +2,7 @@
 //!
 //! A message is a [`Header`] of fixed size and, for some kinds, a payload. Data-path messages are
 //! all header (plus data); the bodies of handshake and state messages are bincode, in
-//! [`body`] only. docs/protocol.md is normative.
+//! `body` only. docs/protocol.md is normative.
 
 mod body;
 mod codec;

@@ -173,9 +173,9 @@ impl Engine {
         });
     }
 
-    /// What our hello said of a session is no longer so.
+    /// What our hello, or our state, said of a session is no longer so.
     pub(super) fn hello_is_stale(&mut self, out: &mut Effects) {
-        if self.link.as_ref().is_some_and(|link| link.phase < Phase::Draining) {
+        if self.link.as_ref().is_some_and(|link| !link.established()) {
             self.drop_link(Loss::Renegotiate, "a session has ended meanwhile", out);
         }
     }

@@ -6,6 +6,7 @@
 use super::Engine;
 use super::durable::FlushThen;
 use super::superblock::MetaUse;
+use super::volume::Mode;
 use super::write::Piece;
 use crate::effect::{Effect, Effects};
 use crate::input::RequestId;
@@ -180,7 +181,10 @@ impl Engine {
         if obstacles.local_flush {
             self.want_flush(v, FlushThen::Nothing, out);
         }
-        if obstacles.peer_flush {
+        if obstacles.peer_flush && self.volumes[v].mode == Mode::Alone && !self.link_holds() {
+            // The peer will not say any more what is durable there: that becomes marks.
+            self.go_on_alone(v, "a write that the peer does not get", out);
+        } else if obstacles.peer_flush {
             self.ask_peer_durable(v, out);
         }
         if let Some(blocks) = obstacles.bitmap {

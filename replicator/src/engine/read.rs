@@ -178,7 +178,14 @@ impl Engine {
             return self.answer_reader(v, reader, Some(data), out);
         }
         vol.held.push(HeldRead { reader, data, waits_for });
-        if vol.mode == Mode::Alone && vol.holds_for_peer() {
+        self.pump_ghosts(v, out);
+    }
+
+    /// Somebody reads what the lost peer wrote last: that must not be taken back by a copy that never
+    /// had it. Not while a handshake runs: what was said in it must stay true.
+    pub(super) fn pump_ghosts(&mut self, v: usize, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        if vol.mode == Mode::Alone && vol.holds_for_peer() && !self.link_holds() {
             self.go_on_alone(v, "a read of what the lost peer wrote last", out);
         }
     }

@@ -285,7 +285,7 @@ impl Engine {
         if vol.meta.is_none() {
             return true;
         }
-        let quiet_at = *vol.quiet_at.get_or_insert(vol.durable.writes_done());
+        let quiet_at = *vol.quiet_at.get_or_insert_with(|| vol.durable.writes_done());
         if vol.durable.flushed() < quiet_at {
             self.want_flush(v, FlushThen::Nothing, out);
             return false;

@@ -121,6 +121,6 @@ pub fn check(name: &str) {
     let scenario = scenario.unwrap_or_else(|| panic!("no {name} among {}", names()));
     let mut report = Report::printing(scenario.name);
     if let Err(error) = (scenario.show)(&Scale::small(), &mut report) {
-        panic!("{name}: {error:?}");
+        panic!("{name}: {error:#}");
     }
 }

@@ -53,7 +53,12 @@ pub(super) fn show(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     report.line("primary with an Inconsistent disk: 17");
     refused(alpha, 5, &["wait-connect", "--wfc-timeout", "1", "r0"], &[])?;
     alpha.repadm(&["disconnect", "r0"])?;
-    refused(alpha, 11, &["wait-connect", "--wfc-timeout", "1", "r0"], &["StandAlone"])?;
+    refused(
+        alpha,
+        11,
+        &["wait-connect", "--wfc-timeout", "1", "r0"],
+        &["stands alone", "repadm connect r0"],
+    )?;
     report.line("a wait that times out: 5; StandAlone by order: 11");
     cluster.finish()
 }

@@ -178,14 +178,12 @@ fn refused(node: &Node, heard: &[Message], why: &str) -> anyhow::Result<()> {
     logged(node, why)
 }
 
+/// Nothing that tells of data: who is there, and why not.
 fn only_greetings(heard: &[Message]) -> bool {
-    let is_greeting = |message: &Message| {
-        matches!(
-            message,
-            Message::Hello(_) | Message::Auth(_) | Message::Refuse { .. } | Message::Bye
-        )
-    };
-    heard.iter().all(is_greeting)
+    heard.iter().all(|message| {
+        use Message::{Auth, Bye, Hello, Pong, Refuse};
+        matches!(message, Hello(_) | Auth(_) | Refuse { .. } | Bye | Pong)
+    })
 }
 
 /// The hello of alpha made beta's, with something changed.

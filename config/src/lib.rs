@@ -56,7 +56,7 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// The files, for showing the warnings.
     pub sources: Sources,
-    /// What was in the files, for [`dump`].
+    /// What was in the files, for [`dump()`].
     pub tree: Tree,
 }
 

@@ -81,7 +81,7 @@ impl ActivityLog {
     pub const MAX_UPDATES: usize = transaction::UPDATES;
 
     /// An empty table for `al_extents` hot extents, or as many as the layout's ring can rebuild.
-    /// The ring on disk is not yet in agreement: see [`ActivityLog::format`] and
+    /// The ring on disk is not yet in agreement: see `format` and
     /// [`ActivityLog::reset`].
     pub fn new(layout: &Layout, al_extents: u32) -> Self {
         Self::with_sequence(layout, al_extents, 0)

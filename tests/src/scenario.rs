@@ -1,8 +1,11 @@
 //! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
 //! cluster and says what it measured.
 
+mod conflicts;
 mod demo;
+mod frozen;
 mod full_sync;
+mod interrupted_resync;
 mod link_cut;
 mod primary_killed;
 mod real_input;
@@ -25,6 +28,8 @@ pub struct Scale {
     pub scattered_bytes: u64,
     /// Crashes under load.
     pub kills: u64,
+    /// Requests at each node that conflict with the other's.
+    pub conflicts: u64,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
 }
@@ -39,6 +44,7 @@ impl Scale {
             fio_bytes: 8 * MIB,
             scattered_bytes: 16 * MIB,
             kills: 3,
+            conflicts: 2_000,
             full_sync_bytes: 64 * MIB,
         }
     }
@@ -50,6 +56,7 @@ impl Scale {
             fio_bytes: 96 * MIB,
             scattered_bytes: 64 * MIB,
             kills: 50,
+            conflicts: 50_000,
             full_sync_bytes: 1024 * MIB,
         }
     }
@@ -95,7 +102,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "link-cut", show: link_cut::by_reset },
     Scenario { name: "link-silent", show: link_cut::in_silence },
     Scenario { name: "secondary-killed", show: link_cut::secondary_killed },
-    Scenario { name: "primary-killed", show: primary_killed::show },
+    Scenario { name: "primary-killed", show: primary_killed::one },
+    Scenario { name: "both-killed", show: primary_killed::both },
+    Scenario { name: "conflicts", show: conflicts::show },
+    Scenario { name: "frozen", show: frozen::show },
+    Scenario { name: "interrupted-resync", show: interrupted_resync::show },
     Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },
     Scenario { name: "other-resource", show: refused_peers::other_resource },
     Scenario { name: "strangers", show: refused_peers::strangers },

@@ -1,6 +1,11 @@
-//! A Primary's daemon is killed under load.
+//! Primaries' daemons are killed under load.
 
 #[test]
-fn nothing_answered_is_lost() {
+fn nothing_answered_is_lost_when_one_dies() {
     tests::scenario::check("primary-killed");
+}
+
+#[test]
+fn nothing_answered_is_lost_when_both_die_cr2() {
+    tests::scenario::check("both-killed");
 }

@@ -81,7 +81,9 @@ impl Server {
         let socket = home.join("nbdkit.sock");
         let mut command = Command::new(foreign::locate("nbdkit")?);
         command.arg("-f").arg("-U").arg(&socket).arg("file").arg(file);
-        let process = command.stdin(Stdio::null()).spawn().context("nbdkit")?;
+        // It complains of the one who looks whether it is there; a real failure shows in nbdcopy.
+        let process =
+            command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("nbdkit")?;
         let server = Self { process, uri: format!("nbd+unix:///?socket={}", socket.display()) };
         clock::until("nbdkit's socket", crate::cluster::PATIENCE, || {
             Ok(std::os::unix::net::UnixStream::connect(&socket).ok())

@@ -1,10 +1,11 @@
-//! A Primary's daemon is killed under load, again and again, with the other node Primary, too.
+//! Primaries' daemons are killed under load, again and again.
 
 use super::{MIB, Report, Scale};
 use crate::clock;
 use crate::cluster::{Cluster, Setup};
-use crate::load::{Load, Plan};
+use crate::load::{Load, Loaded, Plan};
 use anyhow::Context;
+use sim::history::BlockId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{EXTENT_BYTES, Prng};
@@ -13,49 +14,87 @@ use types::{EXTENT_BYTES, Prng};
 const EXTENTS: u64 = 6;
 const DISK_BYTES: u64 = 256 * MIB;
 
-pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+/// One node is killed, alpha and beta in turns, while the other goes on.
+pub(super) fn one(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    rounds(scale, report, |round| vec![(round % 2) as usize])
+}
+
+/// Both are killed at one moment, and come back in either order: CR2.
+pub(super) fn both(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    rounds(scale, report, |round| match round % 2 {
+        0 => vec![0, 1],
+        _ => vec![1, 0],
+    })
+}
+
+fn rounds(
+    scale: &Scale,
+    report: &mut Report,
+    victims: impl Fn(u64) -> Vec<usize>,
+) -> anyhow::Result<()> {
     let mut cluster = Cluster::two_primaries(Setup::new(DISK_BYTES))?;
-    let addresses = cluster.nodes().map(|node| node.address());
     let mut prng = Prng::new(4);
     let mut before = BTreeMap::new();
     let (mut answered, mut most_sent_kib, mut slowest) = (0, 0, Duration::ZERO);
     for round in 1..=scale.kills {
-        let mut plan = Plan::scattered(EXTENTS, 8, round);
-        plan.reconnect = true;
-        let load = Load::start(&addresses, plan)?;
-        let context = || format!("round {round}");
-        load.wait_answered(0, 50 + prng.below(500)).with_context(context)?;
-        // Alpha and beta take turns.
-        let victim = (round % 2) as usize;
-        cluster.nodes_mut()[victim].kill()?;
-        // Some rounds are over before the survivor goes on alone, some are not.
-        clock::pass(Duration::from_millis(prng.below(2500)));
-        cluster.nodes_mut()[victim].start()?;
-        let took = cluster.wait_settled().with_context(context)?;
-        slowest = slowest.max(took);
-        load.wait_answered(victim, 50).with_context(context)?;
-        let loaded = load.finish().with_context(context)?;
-        loaded.check(&before).with_context(context)?;
-        for node in cluster.nodes() {
-            let status = node.status()?;
-            anyhow::ensure!(status.role() == "Primary", "round {round}: {}", status.brief());
-            let sent_kib = status.resync_sent_kib();
-            anyhow::ensure!(
-                sent_kib <= (EXTENTS * EXTENT_BYTES) >> 10,
-                "round {round}: {sent_kib} KiB were sent, more than the hot extents have"
-            );
-            most_sent_kib = most_sent_kib.max(sent_kib);
-        }
-        answered += loaded.answered;
-        before = loaded.last;
+        let victims = victims(round);
+        let done = one_round(&mut cluster, &mut prng, round, &victims, &before)
+            .with_context(|| format!("round {round}"))?;
+        slowest = slowest.max(done.took);
+        most_sent_kib = most_sent_kib.max(done.sent_kib);
+        answered += done.loaded.answered;
+        before = done.loaded.last;
     }
     report.line(&format!(
-        "{} times SIGKILL of a Primary under load at depth 16 on both: {answered} requests \
-         answered, linearizable, both Primary again; resync at most {most_sent_kib} KiB of {} KiB, \
-         at most {slowest:.1?} after the restart",
+        "{} times SIGKILL under load at depth 16 on both Primaries: {answered} requests answered, \
+         linearizable, both Primary again; resync at most {most_sent_kib} KiB of {} KiB, at most \
+         {slowest:.1?} after the restart",
         scale.kills,
         DISK_BYTES >> 10
     ));
     cluster.down_and_compare()?;
     cluster.finish()
+}
+
+struct Round {
+    loaded: Loaded,
+    took: Duration,
+    sent_kib: u64,
+}
+
+fn one_round(
+    cluster: &mut Cluster,
+    prng: &mut Prng,
+    round: u64,
+    victims: &[usize],
+    before: &BTreeMap<BlockId, u64>,
+) -> anyhow::Result<Round> {
+    let addresses = cluster.nodes().map(|node| node.address());
+    let mut plan = Plan::scattered(EXTENTS, 8, round);
+    plan.reconnect = true;
+    let load = Load::start(&addresses, plan)?;
+    load.wait_answered(0, 50 + prng.below(500))?;
+    for &victim in victims {
+        cluster.nodes_mut()[victim].kill()?;
+    }
+    for &victim in victims {
+        // Some rounds are over before a survivor goes on alone, some are not.
+        clock::pass(Duration::from_millis(prng.below(2500)));
+        cluster.nodes_mut()[victim].start()?;
+    }
+    let took = cluster.wait_settled()?;
+    for &victim in victims {
+        load.wait_answered(victim, 50)?;
+    }
+    let loaded = load.finish()?;
+    loaded.check(before)?;
+    let mut sent_kib = 0;
+    for node in cluster.nodes() {
+        let status = node.status()?;
+        anyhow::ensure!(status.role() == "Primary", "{}", status.brief());
+        sent_kib = sent_kib.max(status.resync_sent_kib());
+    }
+    let hot_kib = (EXTENTS * EXTENT_BYTES) >> 10;
+    anyhow::ensure!(sent_kib <= hot_kib, "{sent_kib} KiB sent, the hot extents have {hot_kib}");
+    Ok(Round { loaded, took, sent_kib })
 }

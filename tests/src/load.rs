@@ -384,7 +384,7 @@ pub fn scatter(address: &Address, blocks: u64, stride: u64, seed: u64) -> anyhow
     const DEPTH: usize = 32;
     // A multiplier without a common factor visits every block once.
     const JUMP: u64 = 7919;
-    anyhow::ensure!(blocks % JUMP != 0, "{blocks} blocks would not all be visited");
+    anyhow::ensure!(!blocks.is_multiple_of(JUMP), "{blocks} blocks would not all be visited");
     runtime()?.block_on(async {
         let mut client = Client::connect(address, "r0").await?;
         let mut next = 0;

@@ -4,7 +4,6 @@ use super::{MIB, Report, Scale};
 use crate::cluster::{Cluster, Setup};
 use crate::{disks, foreign};
 use anyhow::Context;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -86,7 +85,7 @@ fn stage(to: &Path, limit: u64) -> anyhow::Result<u64> {
     }
     crates.sort();
     for from in crates {
-        let name = from.file_name().unwrap_or(OsStr::new("crate")).to_owned();
+        let name = from.file_name().context("a crate has a name")?.to_owned();
         // One crate is far smaller than what is left free in the image.
         if bytes >= limit {
             break;

@@ -1,5 +1,7 @@
 //! Knowledge flows one way: which crate may know which, as ARCHITECTURE.md has it.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,13 +53,13 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
         .arg(&manifest)
         .output()
-        .unwrap();
+        .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
-    let packages = metadata["packages"].as_array().unwrap().iter();
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let packages = metadata["packages"].as_array().expect("an array").iter();
     let of = |package: &Value| {
-        let all = package["dependencies"].as_array().unwrap().iter();
+        let all = package["dependencies"].as_array().expect("an array").iter();
         all.filter(|dependency| dependency["kind"] != "dev").map(name).collect()
     };
     packages.map(|package| (name(package), of(package))).collect()

@@ -26,12 +26,12 @@ pub struct Programs {
 /// # Errors
 /// If the binary of this package is not beside the test.
 pub fn programs() -> anyhow::Result<&'static Programs> {
-    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
-    if let Some(programs) = PROGRAMS.get() {
-        return Ok(programs);
-    }
-    let made = link(&binary()?)?;
-    Ok(PROGRAMS.get_or_init(|| made))
+    static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+    // Once, whichever of a test's threads comes first: the others wait for it.
+    let made = PROGRAMS.get_or_init(|| {
+        binary().and_then(|binary| link(&binary)).map_err(|error| format!("{error:#}"))
+    });
+    made.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// This package's binary: what runs now, or what stands above the directory of the test.

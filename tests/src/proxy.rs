@@ -184,6 +184,8 @@ async fn join(
         let one = carry(near_in, far_out, watched.clone(), &carried);
         let other = carry(far_in, near_out, watched.clone(), &carried);
         tokio::select! {
+            // What was held back in silence is lost when the cable is mended.
+            biased;
             () = &mut cut => true,
             _ = async { tokio::join!(one, other) } => false,
         }

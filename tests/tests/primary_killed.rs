@@ -1,7 +1,7 @@
 //! Primaries' daemons are killed under load.
 
 #[test]
-fn nothing_answered_is_lost_when_one_dies() {
+fn nothing_answered_is_lost() {
     tests::scenario::check("primary-killed");
 }
 

@@ -21,16 +21,35 @@ use types::{ByteRange, Prng, SECTOR_BYTES, Span};
 mod tests;
 
 /// How a disk fails, in thousandths of its operations; all zero unless a scenario says otherwise.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DiskFaults {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskFaults {
     /// Reads that fail.
     pub(crate) read: u64,
     /// Writes that fail, having been carried out or not.
     pub(crate) write: u64,
     /// Flushes that fail, and drop what they should have made durable.
     pub(crate) flush: u64,
+    /// Batches of metadata that fail, having been written or not.
+    pub(crate) meta: u64,
     /// Operations that take a minute.
     pub(crate) stuck: u64,
+}
+
+impl DiskFaults {
+    /// Some kinds of operations fail, always or sometimes.
+    pub(crate) fn draw(rng: &mut Prng) -> Self {
+        let often = *rng.pick(&[1000, 1000, 300, 50]);
+        let kind = rng.below(5);
+        let of = |kinds: &[u64]| if kinds.contains(&kind) { often } else { 0 };
+        let (write, flush, meta) = (of(&[0, 1]), of(&[0, 2]), of(&[0, 1, 3]));
+        let read = if kind == 4 || rng.chance(1, 4) { often } else { 0 };
+        Self { read, write, flush, meta, stuck: 0 }
+    }
+
+    /// Whether anything fails.
+    pub(crate) fn any(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// Names an operation in flight.
@@ -45,7 +64,7 @@ enum Work {
     /// Reads; with what it saw at its start, if that is what it will say.
     Read { range: ByteRange, early: Option<Bytes> },
     /// Writes sectors; those that are in `early` have their effect already.
-    Write { sectors: Vec<(u64, Content)>, early: Vec<bool>, fua: bool },
+    Write { sectors: Vec<(u64, Content)>, early: Vec<bool>, fua: bool, meta: bool },
     /// Zeros many sectors.
     Wipe { range: Touched, fua: bool },
     /// Makes durable what had ended by then.
@@ -77,6 +96,8 @@ pub(crate) struct Disk {
     pub(crate) slowness: u64,
     /// How it fails.
     pub(crate) faults: DiskFaults,
+    /// How many operations have failed.
+    pub(crate) failed: u64,
     /// What is read: the latest content of each sector that is not zero.
     cache: BTreeMap<u64, Content>,
     unflushed: BTreeMap<u64, Unflushed>,
@@ -93,7 +114,8 @@ impl Disk {
             device_bytes,
             granule,
             slowness,
-            faults: DiskFaults { read: 0, write: 0, flush: 0, stuck: 0 },
+            faults: DiskFaults { read: 0, write: 0, flush: 0, meta: 0, stuck: 0 },
+            failed: 0,
             cache: BTreeMap::new(),
             unflushed: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -205,7 +227,7 @@ impl Disk {
         }
         let sectors: Vec<_> = batch_sectors(batch).collect();
         let early = vec![false; sectors.len()];
-        let work = Work::Write { sectors, early, fua: true };
+        let work = Work::Write { sectors, early, fua: true, meta: true };
         let latency = self.latency(&Work::Flush { ended: 0 });
         let (ticket, _) = self.launch(work);
         Ok((ticket, latency))
@@ -216,10 +238,12 @@ impl Disk {
         let work = self.in_flight.remove(&ticket.0).expect("only what is in flight ends");
         let (kind, faults) = match &work {
             Work::Read { .. } => ("read", self.faults.read),
+            Work::Write { meta: true, .. } => ("metadata", self.faults.meta),
             Work::Write { .. } | Work::Wipe { .. } => ("write", self.faults.write),
             Work::Flush { .. } => ("flush", self.faults.flush),
         };
         let failed = faults > 0 && self.rng.chance(faults, 1000);
+        self.failed += u64::from(failed);
         let (bytes, touched) = self.finish(ticket.0, work, failed);
         let result =
             if failed { Err(DiskError::Io(format!("simulated {kind} error"))) } else { Ok(bytes) };
@@ -302,7 +326,7 @@ impl Disk {
         all.extend(sectors_);
         all.extend(around(inner.end..whole.end));
         let early = vec![false; all.len()];
-        Work::Write { sectors: all, early, fua }
+        Work::Write { sectors: all, early, fua, meta: false }
     }
 
     /// Puts work in flight; some of it takes effect at once.
@@ -352,7 +376,11 @@ impl Disk {
                 let mut touched = Vec::new();
                 self.ended += 1;
                 let wiped: Vec<u64> = rest.iter().map(|(sector, _)| *sector).collect();
+                let mode = if failed { self.rng.below(3) } else { 2 };
                 for (sector, content) in rest {
+                    if mode == 0 || (mode == 1 && self.rng.chance(1, 2)) {
+                        continue;
+                    }
                     self.apply(ticket, sector, content);
                     touched.push(sector..sector + 1);
                 }

@@ -52,6 +52,7 @@ impl World {
                 return;
             }
         }
+        self.disks_have_owners(node);
         self.set_timer(node);
     }
 
@@ -74,7 +75,7 @@ impl World {
             Effect::CloseLink { epoch } => self.close_link(node, epoch),
             Effect::Complete { id, result } => self.complete(node, id, result, cause),
             Effect::CommandDone { id, result } => self.command_done(node, id, result),
-            Effect::Detached { .. } => {}
+            Effect::Detached { volume } => self.disk_let_go(node, usize::from(volume.0)),
             Effect::Event(event) => self.engine_event(node, &event),
         }
     }
@@ -111,6 +112,7 @@ impl World {
         let asker = it.disk_ops.remove(&(volume, ticket)).expect("it is in flight");
         let (result, touched) = it.disks[volume].end(ticket);
         self.coverage_touch(volume, touched);
+        self.disk_changed(node, volume);
         match asker {
             Asker::Data(id) => self.input(node, Input::DiskDone { id, result }),
             Asker::Meta(id) => {
@@ -118,6 +120,7 @@ impl World {
                 self.input(node, Input::MetaDone { id, result });
             }
             Asker::Recovery => self.recovery_step(node),
+            Asker::Reattach => self.reattach_step(node, volume, result.is_ok()),
         }
     }
 

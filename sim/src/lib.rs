@@ -10,6 +10,7 @@
 mod client;
 mod content;
 mod disk;
+mod disk_loss;
 mod effects;
 pub mod history;
 mod life;

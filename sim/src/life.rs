@@ -110,7 +110,7 @@ impl World {
         let dies = match self.class() {
             Class::OneDies | Class::FullSync => self.may_die(node),
             Class::BothPower | Class::BothKilled | Class::Solo => true,
-            Class::Resets | Class::SplitBrain | Class::Orders => false,
+            Class::Resets | Class::SplitBrain | Class::Orders | Class::DiskFails => false,
         };
         let again = self.nodes[node].behind && self.phase == Phase::Chaos;
         if dies && again && self.rng.chance(1, 6) {

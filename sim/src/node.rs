@@ -1,6 +1,7 @@
 //! A node: a machine with disks, and what runs on it.
 
 use crate::disk::{Disk, Ticket};
+use crate::disk_loss::Loss;
 use crate::plan::Plan;
 use metadata::{Batch, OutOfSync, Recovered};
 use replicator::{CommandId, DiskOpId, Engine, Input, MetaOpId};
@@ -37,6 +38,8 @@ pub(crate) enum Asker {
     Meta(MetaOpId),
     /// The start procedure's.
     Recovery,
+    /// That of an operator who gives a disk back to a running engine.
+    Reattach,
 }
 
 /// What an order was for.
@@ -44,6 +47,10 @@ pub(crate) enum Asker {
 pub(crate) enum Order {
     /// Attach a volume.
     Attach,
+    /// Attach a volume again that had lost its disk.
+    Reattach(usize),
+    /// Let the disk of a volume go.
+    Detach(usize),
     /// Seek the peer.
     Connect,
     /// Leave the peer.
@@ -107,6 +114,8 @@ pub(crate) struct Node {
     pub(crate) resumed: [bool; 2],
     /// It has died and is not yet in sync again: the other has all that it has.
     pub(crate) behind: bool,
+    /// Disks that fail or are gone, and come back.
+    pub(crate) losses: [Option<Loss>; 2],
 }
 
 /// A death that is decided.
@@ -150,6 +159,7 @@ impl Node {
             lost_power: false,
             resumed: [false; 2],
             behind: false,
+            losses: [None, None],
         }
     }
 

@@ -1,7 +1,7 @@
 //! Trouble: the faults of the plan, orders and their answers, and the daemon's own wishes.
 
 use crate::marks::Mark;
-use crate::node::{Doom, Order, Process};
+use crate::node::{Doom, Order, Process, VOLUMES};
 use crate::plan::{Class, Death, Fault};
 use crate::world::{Event, POLL, Phase, World};
 use replicator::{Command, Refusal, RefusalKind, Status};
@@ -51,6 +51,7 @@ impl World {
     /// Whether a fault may happen now, so that what the class promises can be kept.
     fn fits(&self, fault: Fault) -> bool {
         let class = self.class();
+        let whole = self.nodes.iter().all(|node| node.losses.iter().all(Option::is_none));
         let one_at_a_time = matches!(class, Class::OneDies | Class::FullSync | Class::Orders);
         match fault {
             Fault::Reset => true,
@@ -65,6 +66,7 @@ impl World {
             Fault::Die(node, ..) if one_at_a_time => self.may_die(usize::from(node.0)),
             Fault::Die(..) => true,
             Fault::DieBoth(..) => true,
+            Fault::DiskFails(..) | Fault::Detach(..) => whole && self.is_calm() && self.no_orders(),
             Fault::Failover => self.heir().is_some(),
             Fault::Disconnect(..) if class == Class::Solo => true,
             Fault::PromoteBoth => {
@@ -125,6 +127,15 @@ impl World {
                 self.doom(usize::from(node.0), death, effects, down);
             }
             Fault::DieBoth(death, gap) => self.doom_both(death, gap),
+            Fault::DiskFails(node, volume, faults, back) => {
+                self.lose_disk(usize::from(node.0), volume, faults, back);
+            }
+            Fault::Detach(node, volume, faults, back) => {
+                let node = usize::from(node.0);
+                self.lose_disk(node, volume, faults, back);
+                let command = Command::Detach { volume: VOLUMES[volume] };
+                self.order(node, Order::Detach(volume), command);
+            }
             Fault::Failover => self.failover(),
             Fault::Restart(node, down) => self.stop(usize::from(node.0), down),
             Fault::SwapRoles => self.swap_roles(),
@@ -269,6 +280,8 @@ impl World {
                 self.check_stopped(node);
                 self.gone(node, until.since(self.now));
             }
+            (Order::Reattach(volume), result) => self.reattached(node, volume, result),
+            (Order::Detach(volume), result) => self.detached(node, volume, result),
             (Order::Attach | Order::Connect | Order::Disconnect, Err(refusal)) => {
                 let text = format!("node {node} refused {order:?}: {}", refusal.text);
                 self.fail("answers", text);
@@ -295,6 +308,7 @@ impl World {
         if self.nodes[node].is_paused(self.now) || self.nodes[node].engine().is_none() {
             return;
         }
+        self.tend_disks(node);
         if self.nodes[node].behind && self.is_calm() {
             self.nodes[node].behind = false;
         }

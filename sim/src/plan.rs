@@ -4,6 +4,7 @@
 //! ask the class (see `oracle`). Everything random about a world that is not decided while it runs
 //! is decided here, from the seed.
 
+use crate::disk::DiskFaults;
 use replicator::Options;
 use types::{EXTENT_BYTES, NodeId, Prng, Span};
 
@@ -27,11 +28,14 @@ pub enum Class {
     Orders,
     /// Fresh disks: one is forced Primary, all is copied, with interruptions.
     FullSync,
+    /// One disk of one node fails, or is detached under load; the peer's disk stays good. Not
+    /// drawn by seeds: only by its name.
+    DiskFails,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Resets,
         Self::OneDies,
         Self::BothPower,
@@ -40,6 +44,7 @@ impl Class {
         Self::SplitBrain,
         Self::Orders,
         Self::FullSync,
+        Self::DiskFails,
     ];
 
     /// Its name on the command line.
@@ -53,12 +58,13 @@ impl Class {
             Self::SplitBrain => "split-brain",
             Self::Orders => "orders",
             Self::FullSync => "full-sync",
+            Self::DiskFails => "disk-fails",
         }
     }
 
     /// Whether a read or write may fail for want of data while a node is Primary.
     pub const fn errors_allowed(self) -> bool {
-        !matches!(self, Self::Resets | Self::OneDies | Self::Solo)
+        !matches!(self, Self::Resets | Self::OneDies | Self::Solo | Self::DiskFails)
     }
 }
 
@@ -102,6 +108,10 @@ pub enum Fault {
     Disconnect(NodeId, Span),
     /// One process of a dead pair stays dead until the other may be waiting for it.
     DieBoth(Death, Span),
+    /// A disk of a node begins to fail in this way; it comes back after so long.
+    DiskFails(NodeId, usize, DiskFaults, Span),
+    /// A disk of a node is detached by order, while it may be failing; it comes back.
+    Detach(NodeId, usize, DiskFaults, Span),
 }
 
 /// All that is decided beforehand.
@@ -170,7 +180,7 @@ impl Plan {
         let two_primaries = match class {
             Class::SplitBrain => true,
             Class::Solo => false,
-            Class::Orders | Class::FullSync => rng.chance(1, 2),
+            Class::Orders | Class::FullSync | Class::DiskFails => rng.chance(1, 2),
             Class::Resets | Class::OneDies | Class::BothPower | Class::BothKilled => {
                 rng.chance(3, 4)
             }
@@ -275,7 +285,8 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         let silent = Span(rng.between(1_000_000, plan.short_silence().0));
         let loud = Span(rng.between(1_000_000, plan.short().0));
         let silence = *rng.pick(&[[true, true], [true, false], [false, true]]);
-        let fault = match rng.below(9) {
+        let kinds = if plan.class == Class::DiskFails { 4 } else { 9 };
+        let fault = match rng.below(kinds) {
             0..=3 => Fault::Reset,
             4 => Fault::Silence(silence),
             5 => Fault::Stall(silent),
@@ -301,6 +312,7 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         Class::Solo => solo(rng, plan),
         Class::SplitBrain => vec![Fault::Partition(Span::secs(60))],
         Class::Orders => (0..rng.between(1, 4)).map(|_| order(rng, plan)).collect(),
+        Class::DiskFails => (0..rng.between(1, 3)).map(|_| disk_loss(rng)).collect(),
     };
     for fault in own {
         let when = match plan.class {
@@ -345,6 +357,19 @@ fn solo(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {
         faults.push(Fault::Die(secondary, death, rng.below(20), down_time(rng)));
     }
     faults
+}
+
+fn disk_loss(rng: &mut Prng) -> Fault {
+    let (node, volume) = (NodeId(rng.below(2) as u8), rng.below(2) as usize);
+    let ordered = rng.chance(1, 4);
+    let sound = ordered && rng.chance(2, 3);
+    let faults = if sound { DiskFaults::default() } else { DiskFaults::draw(rng) };
+    let back = down_time(rng);
+    if ordered {
+        Fault::Detach(node, volume, faults, back)
+    } else {
+        Fault::DiskFails(node, volume, faults, back)
+    }
 }
 
 fn order(rng: &mut Prng, plan: &Plan) -> Fault {

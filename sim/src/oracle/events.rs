@@ -16,8 +16,9 @@ impl World {
                 new: ReplicationState::SyncSource | ReplicationState::SyncTarget,
                 ..
             } => class == Class::Resets,
-            EngineEvent::Disk { new: DiskState::Failed, .. } | EngineEvent::DiskFailed { .. } => {
-                true
+            EngineEvent::Disk { volume, new: DiskState::Failed, .. }
+            | EngineEvent::DiskFailed { volume, .. } => {
+                self.nodes[node].disks[usize::from(volume.0)].failed == 0
             }
             EngineEvent::Connection { new: ConnectionState::StandAlone, .. } => {
                 class != Class::SplitBrain && !self.may_stand_alone(node)

@@ -1,5 +1,6 @@
 //! Oracle: after the end of trouble, all comes to rest within a bounded time.
 
+use crate::disk::DiskFaults;
 use crate::node::Node;
 use crate::plan::Class;
 use crate::world::{Event, POLL, Phase, World};
@@ -18,6 +19,9 @@ impl World {
         self.heal_net();
         for node in 0..2 {
             self.nodes[node].doomed = None;
+            for disk in &mut self.nodes[node].disks {
+                disk.faults = DiskFaults::default();
+            }
             if let Some(until) = &mut self.nodes[node].disconnected_until {
                 *until = self.now;
             }
@@ -70,6 +74,9 @@ impl World {
             };
             if let Some((order, _)) = it.orders.values().next() {
                 return Some(format!("node {node} does not answer {order:?}"));
+            }
+            if it.losses.iter().any(Option::is_some) {
+                return Some(format!("node {node} has a disk to let go or to take back"));
             }
             let writes: usize = it.disks.iter().map(crate::disk::Disk::writes_in_flight).sum();
             if writes > 0 || it.is_paused(self.now) {

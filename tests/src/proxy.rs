@@ -106,7 +106,7 @@ impl Proxy {
         self.state.send_modify(|state| state.rate = rate);
     }
 
-    /// Bytes that went through so far, both ways together.
+    /// Bytes that were led on so far, both ways together.
     pub fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
     }
@@ -235,8 +235,9 @@ async fn carry(
             }
             tokio::time::sleep_until(due.max(free_at)).await;
             let _ = watched.wait_for(|state| !state.silent).await;
-            to.write_all(&piece).await?;
+            // Counted before: whoever has received it finds it counted.
             carried.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            to.write_all(&piece).await?;
         }
         to.shutdown().await
     };

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::superblock::Then;
+use super::volume::Mode;
 use crate::effect::{Effect, Effects, IoError, Refusal, RefusalKind};
 use crate::input::{Command, CommandId};
 use crate::wire::Message;
@@ -179,7 +180,10 @@ impl Engine {
             }
             Stage::Saving(0) => {
                 let flags = self.volumes[v].metadata().superblock.flags;
-                let state = match (flags.consistent, flags.was_up_to_date) {
+                // A Primary that went on through its peer has newer data than this disk may hold:
+                // the verdict tells.
+                let behind = self.role == Role::Primary && self.volumes[v].mode != Mode::Alone;
+                let state = match (flags.consistent, flags.was_up_to_date && !behind) {
                     (false, _) => DiskState::Inconsistent,
                     (true, false) => DiskState::Outdated,
                     (true, true) => DiskState::UpToDate,

@@ -5,13 +5,13 @@
 
 use super::Engine;
 use super::disk::DiskUse;
-use super::volume::Minted;
+use super::volume::{Minted, Mode};
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{LinkEpoch, RequestId};
 use crate::options::Options;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{BlockRange, ByteRange, DiskState, Time};
+use types::{BlockRange, ByteRange, Time};
 
 /// No message lists more than this: far below the limit of a message's body.
 pub(super) const LIST_MAX: usize = 4096;
@@ -328,9 +328,10 @@ impl Engine {
         match then {
             FlushThen::Nothing => self.touch(v),
             FlushThen::Client(request) => {
-                // Without a disk here, the good copy at the peer is what there is.
+                // Without a disk here, the good copy at the peer is what there is; as long as the
+                // peer may come back, its half of the flush decides.
                 let vol = &self.volumes[v];
-                let ok = ok || vol.joined() && vol.peer_disk == DiskState::UpToDate;
+                let ok = ok || matches!(vol.mode, Mode::Waiting { .. }) || vol.peer_has_good();
                 let result = if ok { Ok(()) } else { Err(IoError::Io) };
                 self.part_done(request, result, out);
             }
@@ -359,6 +360,9 @@ impl Engine {
     pub(super) fn pump_flushes(&mut self, v: usize, out: &mut Effects) {
         if self.volumes[v].durable.flushes.is_empty() || !self.admits(v) {
             return;
+        }
+        if !self.volumes[v].has_disk() && !self.volumes[v].peer_has_good() {
+            return self.fail_flushes(v, out);
         }
         if self.volumes[v].replicates() {
             return self.ask_client_flushes(v, out);

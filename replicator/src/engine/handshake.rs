@@ -314,9 +314,9 @@ impl Engine {
                         run `secondary` on one of them, then `connect` on both";
             return Err((RefuseCode::Data, text.to_owned()));
         }
-        // A copy that is Inconsistent already serves its Primary through the peer: nothing changes.
+        // A copy that is not good serves its Primary through the peer already: nothing changes.
         let betrayed = |(plan, vol): (&Plan, &super::volume::Volume)| {
-            matches!(plan, Plan::Target(_)) && vol.disk != DiskState::Inconsistent
+            matches!(plan, Plan::Target(_)) && vol.readable()
         };
         let target = plans.iter().zip(&self.volumes).position(betrayed);
         if let Some(v) = target.filter(|_| self.role == Role::Primary) {
@@ -412,10 +412,12 @@ impl Engine {
         let name = GenerationId(name);
         match plan {
             Plan::InSync => {
+                superblock.flags.was_up_to_date = true;
                 superblock.generations.settled_with_peer();
                 superblock.flags.crashed_primary = false;
             }
             Plan::Source(Extent::Full) => {
+                superblock.flags.was_up_to_date = true;
                 superblock.flags.full_sync = true;
                 superblock.generations.begin_full_resync_as_source(name, node, now);
                 vol.mark_all();
@@ -429,7 +431,8 @@ impl Engine {
                     vol.mark_all();
                 }
             }
-            Plan::Source(Extent::Bitmap) | Plan::Idle | Plan::Resume => {}
+            Plan::Source(Extent::Bitmap) => superblock.flags.was_up_to_date = true,
+            Plan::Idle | Plan::Resume => {}
         }
         self.link.as_mut().expect("in a handshake").saves_pending += 1;
         self.save_superblock(v, Then::Handshake(epoch), out);
@@ -438,7 +441,8 @@ impl Engine {
                 self.set_disk(v, DiskState::Inconsistent, "a resync begins", out);
             }
             Plan::InSync => self.set_disk(v, DiskState::UpToDate, "equal to the peer's", out),
-            Plan::Source(_) | Plan::Idle | Plan::Resume => {}
+            Plan::Source(_) => self.set_disk(v, DiskState::UpToDate, "newer than the peer's", out),
+            Plan::Idle | Plan::Resume => {}
         }
         if matches!(plan, Plan::Source(Extent::Bitmap) | Plan::Target(Extent::Bitmap)) {
             self.send_bitmap(v, out);

@@ -104,6 +104,8 @@ impl Engine {
             }
             _ => {}
         }
+        self.mint_for_marking(v, out);
+        self.pump_parked_mirrors(v, out);
         self.release_ghosts(v, out);
         self.repeat_peer_reads(v, out);
     }

@@ -347,8 +347,8 @@ impl Engine {
     fn leave_peer(&mut self, v: usize, why: &str, out: &mut Effects) {
         self.interrupt_resync(v);
         self.unask_flushes(v);
-        let known =
-            matches!(self.volumes[v].peer_disk, DiskState::Inconsistent | DiskState::Outdated);
+        let known = [DiskState::Diskless, DiskState::Inconsistent, DiskState::Outdated];
+        let known = known.contains(&self.volumes[v].peer_disk);
         if !known {
             self.set_peer_disk(v, DiskState::DUnknown, out);
         }

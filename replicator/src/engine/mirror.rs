@@ -12,7 +12,7 @@ use super::volume::{Minted, Payload, Work, has_data};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
-use types::ByteRange;
+use types::{ByteRange, DiskState};
 
 /// How far a write of the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,16 +169,27 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let Some(write) = vol.mirror.get(&seq) else { return };
         let (range, kind) = (write.range, write.kind());
-        if vol.joined() && vol.has_disk() && !has_data(vol.peer_disk) {
+        let bare = vol.peer_disk != DiskState::DUnknown && !has_data(vol.peer_disk);
+        if vol.has_disk() && bare {
             if !vol.readable() {
                 return self.answer_mirror(v, seq, AckKind::Failed, out);
             }
             vol.mirror.get_mut(&seq).expect("just seen").stage = Stage::Marking;
             vol.mark(range);
-            self.go_on_alone(v, "a write that the peer's disk does not get", out);
+            self.mint_for_marking(v, out);
             return self.pump_parked_mirrors(v, out);
         }
         self.answer_mirror(v, seq, kind, out);
+    }
+
+    /// A write of a peer without a disk waits for a generation: that is made while the peer is
+    /// there, so that its session goes on.
+    pub(super) fn mint_for_marking(&mut self, v: usize, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        let waits = vol.mirror.values().any(|write| write.stage == Stage::Marking);
+        if waits && vol.joined() && vol.minted == Minted::No {
+            self.go_on_alone(v, "a write that the peer's disk does not get", out);
+        }
     }
 
     /// The flush that a write waited for has failed.

@@ -273,6 +273,11 @@ impl Volume {
         }
     }
 
+    /// Whether the peer is there with a good copy.
+    pub(super) fn peer_has_good(&self) -> bool {
+        self.joined() && self.peer_disk == DiskState::UpToDate
+    }
+
     /// The number below which every write of this node is settled.
     pub(super) fn settled_below(&self) -> u64 {
         self.by_seq.keys().next().copied().unwrap_or(self.session.next_seq)

@@ -217,7 +217,8 @@ impl Engine {
     /// Answers a write, and forgets it, if it is on every disk that it must be on.
     pub(super) fn try_settle(&mut self, v: usize, id: WriteId, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        let write = &vol.local[&id];
+        // A generation that became durable meanwhile may have settled it.
+        let Some(write) = vol.local.get(&id) else { return };
         let result = match (write.disk, write.peer) {
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
             (_, PeerPart::Failed) => Err(IoError::Io),

@@ -178,7 +178,13 @@ impl Engine {
                 self.take_disk(v, *recovered, granule, out);
                 Ok(Some(Stage::Saving(1)))
             }
+            // What the peer is doing for our clients ends first: the session ends with the attach.
+            Stage::Saving(0) if self.volumes[v].joined() && !self.volumes[v].local.is_empty() => {
+                self.volumes[v].attaching = true;
+                Ok(Some(Stage::Saving(0)))
+            }
             Stage::Saving(0) => {
+                self.volumes[v].attaching = false;
                 let flags = self.volumes[v].metadata().superblock.flags;
                 // A Primary that went on through its peer has newer data than this disk may hold:
                 // the verdict tells.

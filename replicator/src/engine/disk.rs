@@ -203,6 +203,7 @@ impl Engine {
         vol.meta = None;
         vol.log.reset();
         vol.sync = None;
+        vol.attaching = false;
         vol.leaving = true;
         let waiting: Vec<_> = vol.log.take_waiting().collect();
         for piece in waiting.into_iter().rev() {

@@ -150,6 +150,8 @@ pub(super) struct Volume {
     pub counters: Counters,
     /// The disk was let go, and the driver is to be told once nothing is under way on it.
     pub leaving: bool,
+    /// A disk is about to come into service: nothing new is numbered until it is.
+    pub attaching: bool,
     /// So many disk writes must be durable before a role is given up or a disk let go.
     pub quiet_at: Option<u64>,
     /// A client had the device open when the link was lost, or since.
@@ -190,6 +192,7 @@ impl Volume {
             resync_bytes: 0,
             counters: Counters::default(),
             leaving: false,
+            attaching: false,
             quiet_at: None,
             clients_since_loss: false,
             touched: false,

@@ -72,7 +72,8 @@ pub(super) struct LocalWrite {
 impl Engine {
     /// Whether new writes of clients may be numbered.
     pub(super) fn admits(&self, v: usize) -> bool {
-        !self.holding() && !matches!(self.volumes[v].mode, Mode::Waiting { .. })
+        let vol = &self.volumes[v];
+        !self.holding() && !vol.attaching && !matches!(vol.mode, Mode::Waiting { .. })
     }
 
     /// Numbers what can be numbered.

@@ -89,7 +89,7 @@ impl Node {
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!("{}'s daemon ended: {status}", self.name);
             }
-            Ok(control::Client::connect(&control).ok())
+            answers(&control)
         });
         self.daemon = Some(child);
         ready.map(drop)
@@ -203,6 +203,14 @@ impl Drop for Node {
             let _ = daemon.wait();
         }
     }
+}
+
+/// Whether a daemon answers there. Its socket takes connections before it does: what is restored,
+/// and where NBD is served, comes in between.
+fn answers(control: &Path) -> anyhow::Result<Option<()>> {
+    let Ok(mut client) = control::Client::connect(control) else { return Ok(None) };
+    client.stream().set_read_timeout(Some(PATIENCE))?;
+    Ok(client.call(control::Command::Version, |_| {}).ok().map(drop))
 }
 
 /// What a person has set for another cluster is not for this one.

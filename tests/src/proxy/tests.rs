@@ -33,6 +33,8 @@ fn bytes_and_ends_go_both_ways() {
 #[test]
 fn a_reset_is_seen_as_one_at_both_ends_and_the_next_connection_works() {
     let (proxy, port, mut near, mut far, listener) = joined();
+    // Before, the cable may still be on its way to the other end.
+    arrives(&mut near, &mut far, b"joined");
     proxy.reset();
     for end in [&mut near, &mut far] {
         assert_eq!(end.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);

@@ -181,8 +181,8 @@ async fn join(
     let was_cut = {
         let (near_in, near_out) = near.split();
         let (far_in, far_out) = far.split();
-        let one = carry(near_in, far_out, watched.clone(), &carried);
-        let other = carry(far_in, near_out, watched.clone(), &carried);
+        let one = carry(near_in, far_out, watched.clone(), begun, &carried);
+        let other = carry(far_in, near_out, watched.clone(), begun, &carried);
         tokio::select! {
             // What was held back in silence is lost when the cable is mended.
             biased;
@@ -209,6 +209,7 @@ async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut watched: watch::Receiver<State>,
+    begun: u64,
     carried: &AtomicU64,
 ) -> io::Result<()> {
     let (send, mut receive) = mpsc::channel::<(Instant, BytesMut)>(ON_THE_WAY);
@@ -234,7 +235,8 @@ async fn carry(
                 free_at = free_at.max(Instant::now()) + takes;
             }
             tokio::time::sleep_until(due.max(free_at)).await;
-            let _ = watched.wait_for(|state| !state.silent).await;
+            // A mended cable has lost what it held back: the reset that comes with it ends this.
+            let _ = watched.wait_for(|state| !state.silent && state.resets == begun).await;
             // Counted before: whoever has received it finds it counted.
             carried.fetch_add(piece.len() as u64, Ordering::Relaxed);
             to.write_all(&piece).await?;

@@ -10,6 +10,7 @@ const fn number(min: u64, max: u64, scale: Scale) -> Kind {
     Kind::Number { min, max, scale }
 }
 
+const NO_SERVICE: &str = "not yet: it is for `repadm service start`, which is not built";
 const NO_POLICIES: &str = "split-brain policies are not built yet; until then a split brain \
                            always disconnects and waits for the operator";
 const NO_CONTROLLER: &str =
@@ -86,6 +87,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("How often timeout may pass over one request before the peer is given up; 0 = never."),
     option("max-buffers", &[Net], number(32, 131072, Scale::One), "2048")
         .unit("pages of 4 KiB")
+        .no_effect("not yet: the daemon has bounds of its own")
         .doc("Bound of the data received from the peer and not yet written."),
     option("max-epoch-size", &[Net], number(1, 20000, Scale::One), "2048")
         .no_effect("writes are ordered one by one and not in epochs")
@@ -123,7 +125,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("csums-after-crash-only", &[Net], Kind::Flag, "no")
         .no_effect("not yet: csums-alg comes later")
         .doc("Use csums-alg after the crash of a Primary only."),
-    option("use-rle", &[Net, Syncer], Kind::Flag, "yes").doc("Send bitmaps run-length coded."),
+    option("use-rle", &[Net, Syncer], Kind::Flag, "yes")
+        .acts_as("yes", "bitmaps always travel run-length coded")
+        .doc("Send bitmaps run-length coded."),
     option("after-sb-0pri", &[Net], Choice(AfterSb0Pri::WORDS), "disconnect")
         .acts_as("disconnect", NO_POLICIES)
         .doc("What to do about a split brain when nobody is Primary."),
@@ -206,10 +210,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("Name of the connection, as drbdsetup shows it."),
     // disk
     option("on-io-error", &[Disk], Choice(OnIoError::WORDS), "detach")
-        .only(&["detach", "pass_on"], NO_HANDLERS)
+        .acts_as("detach", "not yet: a disk with an error is let go, and its peer serves")
         .doc("What to do about an error of the disk."),
     option("size", &[Disk], number(0, 2199023255552, Scale::Sector), "0")
         .unit("sectors")
+        .no_effect("not yet: all of the disk is used, as far as both have it")
         .doc("Use so much of the disk; 0 = as much as the smaller of the two disks has."),
     option("disk-barrier", &[Disk], Kind::Flag, "no")
         .acts_as("no", ALWAYS_FLUSHES)
@@ -341,6 +346,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .no_effect("not yet: the threads of a resource run where the system puts them")
         .doc("CPUs that the threads of the resource may use."),
     option("on-no-data-accessible", &[Options, Syncer], Choice(OnNoData::WORDS), "io-error")
+        .acts_as("io-error", "not yet: requests fail, they are never suspended")
         .doc("What happens to requests when no node in reach has the data."),
     option("auto-promote", &[Options], Kind::Flag, "no")
         .doc("Become Primary when a client opens the device; unlike DRBD 9, off unless asked for."),
@@ -398,16 +404,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("How long to wait for the peer; 0 = for ever."),
     option("degr-wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
         .unit("s")
+        .no_effect(NO_SERVICE)
         .doc("The same, if the cluster was degraded before this node went down."),
     option("outdated-wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
         .unit("s")
+        .no_effect(NO_SERVICE)
         .doc("The same, if the peer is known to be outdated."),
     option("wait-after-sb", &[Startup], Kind::Flag, "no")
+        .no_effect(NO_SERVICE)
         .doc("Keep waiting for the peer after a split brain."),
     option("stacked-timeouts", &[Startup], Kind::Flag, "no")
         .no_effect("there are no stacked resources")
         .doc("Use these times for stacked resources."),
     option("become-primary-on", &[Startup], Kind::Hosts, "")
+        .no_effect(NO_SERVICE)
         .doc("Hosts, or both, that the start of the service makes Primary; up alone does not."),
     // handlers
     option("pri-on-incon-degr", &[Handlers], Kind::Text(255), "")

@@ -228,8 +228,7 @@ impl Plan {
         Span(self.options.timeout.0 / 4)
     }
 
-    /// The same if it hears nothing: after a silence of `ping-int` and `ping-timeout` an engine
-    /// waits for another `ping-timeout` only.
+    /// The same for silences: short enough that most are over before they are noticed.
     pub fn short_silence(&self) -> Span {
         Span(self.options.ping_timeout.0 * 3 / 4)
     }

@@ -1,6 +1,6 @@
 //! Runs many worlds, one for each seed, and says what became of them.
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use sim::marks::{Mark, Marks};
 use sim::plan::Class;
 use sim::{Outcome, replay_command, run};
@@ -11,8 +11,23 @@ use std::sync::mpsc;
 
 /// Runs the replication engine in simulated worlds, one for each seed.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version)]
-struct Args {
+#[command(name = "sim", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    seeds: Seeds,
+}
+
+/// What there is to do; without a word, [`Command::Seeds`].
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worlds of many seeds.
+    Seeds(Seeds),
+}
+
+#[derive(Args, Debug)]
+struct Seeds {
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -41,19 +56,25 @@ fn class(name: &str) -> Result<Class, String> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Seeds(cli.seeds)) {
+        Command::Seeds(args) => seeds(&args),
+    }
+}
+
+fn seeds(args: &Seeds) -> ExitCode {
     // A panic of the engine is an outcome like any other; only its place is of interest here.
     std::panic::set_hook(Box::new(|info| {
         if let Some(place) = info.location() {
             eprintln!("panic at {}:{}", place.file(), place.line());
         }
     }));
-    let failed = run_all(&args);
+    let failed = run_all(args);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs all seeds and gives the number of those that failed.
-fn run_all(args: &Args) -> u64 {
+fn run_all(args: &Seeds) -> u64 {
     let jobs = args
         .jobs
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -81,7 +102,7 @@ fn run_all(args: &Args) -> u64 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the speed is shown to people; no world sees it")]
-fn collect(args: &Args, outcomes: mpsc::Receiver<Outcome>, stop: &AtomicBool) -> u64 {
+fn collect(args: &Seeds, outcomes: mpsc::Receiver<Outcome>, stop: &AtomicBool) -> u64 {
     let begun = std::time::Instant::now();
     let (mut done, mut failed, mut requests) = (0u64, 0u64, 0usize);
     let mut shown = begun;

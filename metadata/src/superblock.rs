@@ -35,6 +35,9 @@ pub struct Superblock {
     pub disk_incarnation: u64,
     /// The name of the peer's disk when it was last met; 0: never met.
     pub peer_disk_incarnation: u64,
+    /// The highest durable superblock sequence that the peer told of that disk; 0: never told. A
+    /// disk that comes back with a lower one is older than it was.
+    pub peer_sequence: u64,
     /// The node that this copy belongs to, once known.
     pub node: Option<NodeId>,
     /// The resource, at most [`RESOURCE_NAME_MAX`] bytes.
@@ -170,6 +173,7 @@ impl Superblock {
             created: generations.current.born,
             disk_incarnation: 0,
             peer_disk_incarnation: 0,
+            peer_sequence: 0,
             node: None,
             resource,
             volume: VolumeId(0),

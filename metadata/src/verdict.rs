@@ -18,6 +18,7 @@
 //! | 8 | one is ahead of the other | it is the source |
 //! | 9 | both went on from a common generation | split brain |
 //! | 10 | nothing in common | unrelated |
+//! | 11 | any of these, and a disk is older than its peer remembers it | refuse |
 //!
 //! **Outdated.** The mark says «the peer may have gone on without me». The generations say whether
 //! it did, so they win over the mark: a copy that is a generation ahead is the source even if it
@@ -61,6 +62,12 @@ pub struct Side {
     pub disk_incarnation: u64,
     /// The newest generation that clients saw from this disk, or unset.
     pub newest_exposed: GenerationId,
+    /// The sequence of the newest superblock that is durable on this disk. 0: not known.
+    pub sequence: u64,
+    /// The name of the disk that the other side had when the two last met. 0: never met.
+    pub peer_disk_incarnation: u64,
+    /// The highest durable sequence that the other side told of that disk. 0: never told.
+    pub peer_sequence: u64,
 }
 
 /// What to do, seen from one side.
@@ -109,7 +116,8 @@ pub enum RefuseReason {
     SameNode,
     /// Both disks have one name: one is a copy of the other, made behind replication's back.
     SameDisk,
-    /// This node's disk is older than what clients saw from it: put back from a snapshot.
+    /// That disk is older than it was when the two last met, or than what clients saw from it:
+    /// put back from a snapshot or a backup.
     RolledBack {
         /// The node with the old disk.
         node: NodeId,
@@ -127,8 +135,10 @@ impl RefuseReason {
                 run create-md on the copy, and let it be synchronised"
                 .to_owned(),
             Self::RolledBack { node } => format!(
-                "the disk of node {node} is older than what its clients saw; run invalidate there \
-                 to take the peer's data, or create-md on the other node to keep the old"
+                "the disk of node {node} is older than it was, by what the other node remembers of \
+                 it: it was put back from a snapshot or a backup, and no mark tells what it lacks; \
+                 run invalidate on node {node} to take the other node's data, or create-md on the \
+                 other node to keep the old"
             ),
         }
     }
@@ -317,29 +327,47 @@ fn settle_split_brain(me: &Side, peer: &Side, automatic: bool, rule: Rule) -> (V
     }
 }
 
-/// A disk that would be source, or pass as equal, although the peer remembers more of what this
-/// very disk showed to clients than the disk itself does.
+/// A disk that was put back from a snapshot or a backup: the peer remembers more of this very disk
+/// than the disk itself does. Marks were cleared for blocks that it had then, so none tells what it
+/// lacks now: neither its data nor a resync by bitmap would be right. As the target of everything
+/// it is cured; and where one copy is new nothing can get worse.
 fn refuse_rollback(me: &Side, peer: &Side, decision: Decision) -> Option<Decision> {
-    let (mine, theirs) = match decision.verdict {
-        Verdict::Source(_) => (true, false),
-        Verdict::Target(_) => (false, true),
-        Verdict::InSync => (true, true),
-        _ => return None,
+    let compared = match decision.verdict {
+        Verdict::Refuse(_) | Verdict::NoPeerDisk | Verdict::NoLocalDisk | Verdict::NeitherDisk => {
+            false
+        }
+        Verdict::Resume
+        | Verdict::InSync
+        | Verdict::Source(_)
+        | Verdict::Target(_)
+        | Verdict::SplitBrain { .. }
+        | Verdict::Unrelated
+        | Verdict::BothUnusable => {
+            !matches!(decision.rule, Rule::BothJustCreated | Rule::OneJustCreated)
+        }
     };
-    // A full history forgets, and then says nothing.
-    let rolled_back = |old: &Side, other: &Side| {
-        let exposed = old.newest_exposed;
-        old.generations.history.len() < HISTORY
-            && other.generations.knows(exposed)
-            && !old.generations.knows(exposed)
+    let cured = |verdict: Verdict| verdict == Verdict::Target(Extent::Full);
+    let refused = |side: &Side, other: &Side, verdict: Verdict| {
+        (compared && !cured(verdict) && rolled_back(side, other)).then_some(side.node)
     };
-    let nodes = [
-        (mine && rolled_back(me, peer)).then_some(me.node),
-        (theirs && rolled_back(peer, me)).then_some(peer.node),
-    ];
+    let nodes =
+        [refused(me, peer, decision.verdict), refused(peer, me, decision.verdict.mirrored())];
     let node = nodes.into_iter().flatten().min()?;
     let verdict = Verdict::Refuse(RefuseReason::RolledBack { node });
     Some(Decision { verdict, rule: Rule::RolledBack })
+}
+
+/// Whether that disk is older than it was, by what the other side remembers of it.
+fn rolled_back(side: &Side, other: &Side) -> bool {
+    let same_disk =
+        side.disk_incarnation != 0 && side.disk_incarnation == other.peer_disk_incarnation;
+    let by_sequence = same_disk && side.sequence != 0 && side.sequence < other.peer_sequence;
+    // A full history forgets, and then says nothing.
+    let exposed = side.newest_exposed;
+    let by_generation = side.generations.history.len() < HISTORY
+        && other.generations.knows(exposed)
+        && !side.generations.knows(exposed);
+    by_sequence || by_generation
 }
 
 fn bitmap_unless_flagged(me: &Side, peer: &Side) -> Extent {

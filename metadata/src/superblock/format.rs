@@ -69,7 +69,8 @@ struct Record {
 struct Peer {
     bitmap: Record,
     disk_incarnation: U64,
-    reserved: [u8; 16],
+    sequence: U64,
+    reserved: [u8; 8],
 }
 
 const _: () = assert!(size_of::<Record>() == 40);
@@ -113,6 +114,7 @@ pub(super) fn encode(superblock: &Superblock) -> Vec<u8> {
     }
     block.peers[0].bitmap = Record::of(&generations.bitmap);
     block.peers[0].disk_incarnation = superblock.peer_disk_incarnation.into();
+    block.peers[0].sequence = superblock.peer_sequence.into();
     block.crc = crc32c::crc32c(block.as_bytes()).into();
     block.as_bytes().to_vec()
 }
@@ -154,6 +156,7 @@ impl Block {
             created: Time(self.created.get()),
             disk_incarnation: self.disk_incarnation.get(),
             peer_disk_incarnation: self.peers[0].disk_incarnation.get(),
+            peer_sequence: self.peers[0].sequence.get(),
             node: (self.node != NO_NODE).then_some(NodeId(self.node)),
             resource: self.resource()?,
             volume: VolumeId(self.volume.get()),

@@ -28,6 +28,7 @@ fn sample() -> Superblock {
     superblock.created = Time(1_600_000_000_000_000_000);
     superblock.disk_incarnation = 0xd15c_0000_0000_0001;
     superblock.peer_disk_incarnation = 0xd15c_0000_0000_0002;
+    superblock.peer_sequence = 0x3344_5566;
     superblock.node = Some(NodeId(1));
     superblock.volume = VolumeId(7);
     superblock.agreed_bytes = 1 << 29;

@@ -69,7 +69,7 @@ rules! {
     Discarded = "discard-my-data",
         "After a split brain the operator gave up the changes of one node.";
     NothingInCommon = "nothing-in-common", "The copies never had a common generation.";
-    RolledBack = "rolled-back", "A disk is older than what clients saw from it.";
+    RolledBack = "rolled-back", "A disk is older than what its peer remembers of it.";
 }
 
 impl fmt::Display for Rule {

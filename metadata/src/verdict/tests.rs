@@ -30,6 +30,9 @@ fn side(node: u8) -> Side {
         discard_my_data: false,
         disk_incarnation: 0x100 + u64::from(node),
         newest_exposed: GenerationId::UNSET,
+        sequence: 50,
+        peer_disk_incarnation: 0x100 + u64::from(1 - node),
+        peer_sequence: 50,
     }
 }
 
@@ -310,11 +313,61 @@ fn what_a_resync_would_make_worse_is_refused() {
         side.newest_exposed = GenerationId(0x50);
     };
     assert_eq!(refused(full, knows), None);
-    // As the target it is cured.
-    assert_eq!(
-        decide_c(old, |side| side.generations = generations(0x50, 0x10, &[])).0,
-        Target(Bitmap)
-    );
+    // The marks of a resync that it had ended once are gone: they tell nothing of what it lacks.
+    let ahead: fn(&mut Side) = |side| side.generations = generations(0x50, 0x10, &[]);
+    assert_eq!(refused(old, ahead), Some(RefuseReason::RolledBack { node: NodeId(0) }));
+    // As the target of everything it is cured.
+    let far_ahead = |side: &mut Side| side.generations = generations(0x60, 0x50, &[0x10]);
+    assert_eq!(decide_c(old, far_ahead), (Target(Full), Rule::AheadByHistory));
+}
+
+/// Within one generation only the sequence of the superblock tells.
+#[test]
+fn rs11_a_disk_with_a_lower_sequence_than_told_is_refused() {
+    let rolled_back = Verdict::Refuse(RefuseReason::RolledBack { node: NodeId(0) });
+    let old: fn(&mut Side) = |side| side.sequence = 49;
+    let refused = (rolled_back, Rule::RolledBack);
+    let behind = |side: &mut Side| {
+        old(side);
+        side.dirty_blocks = 3;
+    };
+    let solo = |side: &mut Side| side.generations = generations(0x20, 0x10, &[]);
+    let solo_too = |side: &mut Side| {
+        old(side);
+        side.generations = generations(0x30, 0x10, &[]);
+    };
+    let broken = |side: &mut Side| {
+        old(side);
+        side.disk = DiskState::Inconsistent;
+    };
+    let stranger = |side: &mut Side| side.generations = generations(0x66, 0, &[]);
+    // In sync, source, bitmap target, split brain, inconsistent, unrelated.
+    assert_eq!(decide_c(old, NOTHING), refused);
+    assert_eq!(decide_c(behind, NOTHING), refused);
+    assert_eq!(decide_c(old, solo), refused);
+    assert_eq!(decide_c(solo_too, solo), refused);
+    assert_eq!(decide_c(broken, NOTHING), refused);
+    assert_eq!(decide_c(old, stranger), refused);
+    // The way out that the text names: `invalidate` on that node.
+    let invalidated = |side: &mut Side| {
+        broken(side);
+        side.full_sync = true;
+    };
+    assert_eq!(decide_c(invalidated, NOTHING).0, Target(Full));
+    let text = RefuseReason::RolledBack { node: NodeId(0) }.explain();
+    assert!(text.contains("invalidate on node 0") && text.contains("create-md"), "{text}");
+    // The other: `create-md` on the other node.
+    let new = |side: &mut Side| {
+        side.generations = Generations::just_created(side.node, Time(0));
+        side.disk = DiskState::Inconsistent;
+    };
+    assert_eq!(decide_c(old, new), (Source(Full), Rule::OneJustCreated));
+    // Another disk than the one that was told of, or nothing known.
+    let unknown = |side: &mut Side| side.sequence = 0;
+    assert_eq!(decide_c(unknown, NOTHING).0, InSync);
+    assert_eq!(decide_c(old, |side| side.peer_disk_incarnation = 7).0, InSync);
+    assert_eq!(decide_c(old, |side| side.peer_disk_incarnation = 0).0, InSync);
+    assert_eq!(decide_c(|side| side.sequence = 51, NOTHING).0, InSync);
 }
 
 /// Sets of generations of every relation to each other, short of real names.
@@ -380,6 +433,7 @@ fn random_side(prng: &mut types::Prng, mut side: Side, round: u32) -> Side {
     }
     let exposed = [0, 0x10, 0x20, 0x30, 0x40];
     side.newest_exposed = GenerationId(*prng.pick(&exposed));
+    side.sequence = if prng.chance(1, odds) { 49 } else { 50 };
     side
 }
 

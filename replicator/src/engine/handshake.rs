@@ -574,6 +574,9 @@ fn side(node: NodeId, state: &State, v: usize, resumable: bool) -> Side {
         discard_my_data: side.discard_my_data,
         disk_incarnation: side.disk_incarnation,
         newest_exposed: side.newest_exposed,
+        sequence: 0,
+        peer_disk_incarnation: 0,
+        peer_sequence: 0,
     }
 }
 

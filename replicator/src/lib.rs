@@ -21,5 +21,5 @@ pub use input::{
     ClientId, ClientOp, Command, CommandId, DiskError, DiskOpId, Input, LinkDownCause, LinkEpoch,
     MetaOpId, RequestId, STOP_PATIENCE,
 };
-pub use options::{EngineConfig, Options, Secret};
+pub use options::{EngineConfig, OnIoError, OnNoData, Options, Secret};
 pub use status::{Counters, ResyncStatus, Status, VolumeStatus};

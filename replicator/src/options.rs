@@ -57,12 +57,46 @@ pub struct Options {
     pub must_match: BTreeMap<String, String>,
     /// A receiver makes the peer's writes durable by itself after so long.
     pub flush_interval: Span,
-    /// A receiver makes the peer's writes durable by itself after so many bytes.
+    /// So many bytes of writes at most are under way to the peer or not known durable there (or
+    /// one write, if that is larger): what a lost peer turns into marks stays bounded. A receiver
+    /// makes the peer's writes durable by itself after half of it.
     pub flush_bytes: u64,
     /// How many bytes a resync target asks for ahead.
     pub resync_window: u64,
     /// The largest single resync request in bytes; a multiple of the block size.
     pub resync_request: u64,
+    /// `on-io-error`: what becomes of a disk that could not do what it was asked for.
+    pub on_io_error: OnIoError,
+    /// `on-no-data-accessible`: what becomes of requests that no good copy can serve.
+    pub on_no_data_accessible: OnNoData,
+    /// `al-updates`: keep an activity log. Without it a crash of a Primary marks the whole disk.
+    pub al_updates: bool,
+}
+
+/// What becomes of a disk that could not do what it was asked for. An error of a flush or of the
+/// metadata always detaches: nothing can be promised any more; and so does an error of what a
+/// resync writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnIoError {
+    /// The disk is let go; the node goes on through its peer.
+    #[default]
+    Detach,
+    /// The disk stays. What the peer has too is answered, and the place is marked; a copy that
+    /// lacks a write is Inconsistent until it is synchronised. What the peer has not is answered
+    /// with the error.
+    PassOn,
+    /// As [`Self::Detach`]; the driver runs the handler `local-io-error` too.
+    CallLocalIoError,
+}
+
+/// What becomes of requests that no good copy can serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNoData {
+    /// They are answered with an error.
+    #[default]
+    IoError,
+    /// They wait until there is data again.
+    SuspendIo,
 }
 
 impl Default for Options {
@@ -80,6 +114,9 @@ impl Default for Options {
             flush_bytes: 64 << 20,
             resync_window: 8 << 20,
             resync_request: 1 << 20,
+            on_io_error: OnIoError::default(),
+            on_no_data_accessible: OnNoData::default(),
+            al_updates: true,
         }
     }
 }

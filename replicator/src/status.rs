@@ -50,6 +50,12 @@ pub struct VolumeStatus {
     pub resync: Option<ResyncStatus>,
     /// Bytes that the running or last resync has carried, to or from the peer.
     pub resync_bytes: u64,
+    /// Writes that the peer has answered and that are not known durable there.
+    pub undurable_writes: u64,
+    /// Their bytes.
+    pub undurable_bytes: u64,
+    /// Requests wait because no good copy can be reached (`on-no-data-accessible suspend-io`).
+    pub suspended: bool,
     /// What was counted.
     pub counters: Counters,
 }
@@ -78,6 +84,16 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Activity-log transactions.
     pub al_writes: u64,
+    /// Pieces of writes that found their extent hot.
+    pub al_hits: u64,
+    /// Pieces of writes that had to wait for a transaction.
+    pub al_misses: u64,
+    /// Reads that the local disk could not do.
+    pub read_errors: u64,
+    /// Writes that the local disk could not do, and that did not cost the disk.
+    pub write_errors: u64,
+    /// Blocks that the disk could not read and that were written anew from the peer's copy.
+    pub repaired_blocks: u64,
     /// Bitmap pages written.
     pub bm_writes: u64,
     /// Concurrent writes in which this node's prevailed.

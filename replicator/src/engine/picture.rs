@@ -39,6 +39,9 @@ impl Engine {
             clients: u32::try_from(self.clients.values().filter(mine).count()).unwrap_or(u32::MAX),
             resync: vol.sync.as_ref().map(|sync| sync.status(marked)),
             resync_bytes: vol.resync_bytes,
+            undurable_writes: vol.durable.undurable().count() as u64,
+            undurable_bytes: vol.durable.undurable().map(|range| range.len).sum(),
+            suspended: false,
             counters: vol.counters,
         }
     }

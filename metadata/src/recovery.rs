@@ -17,6 +17,7 @@ use crate::layout::{Layout, LayoutError, Placement};
 use crate::plan::{Batch, META_BLOCK};
 use crate::superblock::{SlotsError, Superblock, newest};
 use crate::volume::{Metadata, PAGES_PER_BATCH};
+use types::mutation::{self, Mutation};
 use types::{BlockRange, ByteRange, EXTENT_BYTES, NodeId, VolumeId};
 
 const BLOCK: u64 = META_BLOCK as u64;
@@ -381,6 +382,9 @@ fn recover(partial: Partial) -> Recovered {
     }
     if crashed {
         plan.push(metadata.save_superblock());
+    }
+    if mutation::on(Mutation::RecoveryFlagFirst) {
+        plan.reverse();
     }
     Recovered { metadata, marked_blocks, bad_pages, log_lost, crashed, plan }
 }

@@ -6,6 +6,7 @@ use crate::generation::Generations;
 use crate::layout::Layout;
 use crate::plan::{Batch, META_BLOCK};
 use crate::superblock::{Superblock, wiped_slot};
+use types::mutation::{self, Mutation};
 use types::{NodeId, Time, VolumeId};
 
 /// Pages of bitmap in one batch when all of it is written: 4 MiB.
@@ -79,7 +80,7 @@ impl Metadata {
     /// The next superblock write: counts it, and writes the slot that does not count now. There
     /// is at most one under way.
     pub fn save_superblock(&mut self) -> Batch {
-        self.superblock.sequence += 1;
+        self.superblock.sequence += if mutation::on(Mutation::SameSlot) { 2 } else { 1 };
         let offset = self.layout.superblock_offset(self.superblock.slot());
         Batch::one(offset, self.superblock.encode())
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod id;
+pub mod mutation;
 mod prng;
 mod range;
 mod state;

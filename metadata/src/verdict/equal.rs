@@ -2,10 +2,12 @@
 //! crashed or the link broke, or was found by a verify.
 
 use super::{Rule, Side, Verdict, bitmap_unless_flagged, only_one};
+use types::mutation::{self, Mutation};
 use types::{DiskState, Protocol};
 
 pub(super) fn decide(me: &Side, peer: &Side, protocol: Protocol) -> (Verdict, Rule) {
-    if !me.dirty() && !peer.dirty() {
+    let marked = me.dirty() || peer.dirty();
+    if !marked || mutation::on(Mutation::EqualIsInSync) {
         // A crash marks all that it could have changed, so without marks nothing differs.
         let missed_end = me.generations.bitmap.id.is_set() != peer.generations.bitmap.id.is_set();
         let rule = if missed_end { Rule::MissedEnd } else { Rule::NothingMarked };
@@ -19,7 +21,8 @@ pub(super) fn decide(me: &Side, peer: &Side, protocol: Protocol) -> (Verdict, Ru
 fn source(me: &Side, peer: &Side, protocol: Protocol) -> (bool, Rule) {
     let arbiter = me.is_arbiter(peer);
     if me.crashed_primary && peer.crashed_primary {
-        return (arbiter, Rule::BothCrashed);
+        let both = mutation::on(Mutation::BothCrashedBothSource);
+        return (arbiter || both, Rule::BothCrashed);
     }
     if let Some(me_crashed) = only_one(me.crashed_primary, peer.crashed_primary) {
         return match protocol {

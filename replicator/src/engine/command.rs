@@ -7,6 +7,7 @@ use crate::effect::{Effect, Effects, IoError, Refusal, RefusalKind};
 use crate::input::{Command, CommandId};
 use crate::wire::Message;
 use metadata::Recovered;
+use types::mutation::{self, Mutation};
 use types::{DiskState, Role};
 
 /// How far the running command is.
@@ -230,6 +231,7 @@ impl Engine {
         let superblock = &mut metadata.superblock;
         superblock.flags.attached = true;
         superblock.flags.primary = primary;
+        superblock.flags.crashed_primary &= !mutation::on(Mutation::CrashForgotten);
         superblock.node = Some(node);
         if superblock.agreed_bytes != 0 {
             vol.size = superblock.agreed_bytes;

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::input::{DiskError, DiskOpId};
 use crate::wire::Message;
 use bytes::Bytes;
+use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState};
 
 /// What a disk operation under way is for.
@@ -92,6 +93,7 @@ impl Engine {
             }
             DiskUse::Flush => match result {
                 Ok(_) => self.on_flush_done(v, out),
+                Err(_) if mutation::on(Mutation::IgnoreFailedFlush) => self.on_flush_done(v, out),
                 // Final: what the flush did not write may be gone, and trying again would hide it.
                 Err(error) => self.fail_disk(v, &format!("flush: {error}"), out),
             },

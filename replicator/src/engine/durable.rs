@@ -11,6 +11,7 @@ use crate::input::{LinkEpoch, RequestId};
 use crate::options::Options;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
+use types::mutation::{self, Mutation};
 use types::{BlockRange, ByteRange, Time};
 
 /// No message lists more than this: far below the limit of a message's body.
@@ -352,7 +353,10 @@ impl Engine {
     /// A client's flush: both disks, each at its own pace.
     pub(super) fn start_client_flush(&mut self, v: usize, request: RequestId, out: &mut Effects) {
         self.volumes[v].durable.flushes.insert(request, PeerFlush::Unasked);
-        self.want_flush(v, FlushThen::Client(request), out);
+        match mutation::on(Mutation::FlushUnflushed) {
+            true => self.flush_then(v, FlushThen::Client(request), true, out),
+            false => self.want_flush(v, FlushThen::Client(request), out),
+        }
         self.pump_flushes(v, out);
     }
 
@@ -369,7 +373,9 @@ impl Engine {
         }
         // Solo: whatever the peer may lose must be marked, and our going on alone be durable.
         let vol = &self.volumes[v];
-        if vol.minted == Minted::No && !vol.durable.nothing_to_lose_at_peer(vol.session.received) {
+        let harmless = vol.durable.nothing_to_lose_at_peer(vol.session.received)
+            || mutation::on(Mutation::SoloFlushUnnamed);
+        if vol.minted == Minted::No && !harmless {
             self.go_on_alone(v, "a flush that the peer does not get", out);
         }
         if self.volumes[v].minted == Minted::Saving {
@@ -433,6 +439,9 @@ impl Engine {
         id: u64,
         out: &mut Effects,
     ) {
+        if mutation::on(Mutation::PeerNotFlushed) {
+            return self.flush_then(v, FlushThen::Peer(epoch, id), true, out);
+        }
         self.want_flush(v, FlushThen::Peer(epoch, id), out);
     }
 
@@ -495,6 +504,11 @@ impl Engine {
         let durable = &self.volumes[v].durable;
         if durable.pending_clear.is_empty() || durable.running.is_some() {
             return;
+        }
+        if mutation::on(Mutation::ClearBeforeFlush) {
+            let durable = &mut self.volumes[v].durable;
+            durable.clearing.append(&mut durable.pending_clear);
+            return self.finish_clears(v, out);
         }
         if now_or_never || durable.clear_backlog() >= BACKLOG_BLOCKS {
             self.start_flush(v, out);

@@ -18,6 +18,7 @@ use crate::wire::{
     VolumeState,
 };
 use metadata::{Extent, GenerationId, Generations, Side, Verdict, decide};
+use types::mutation::{self, Mutation};
 use types::{DiskState, NodeId, Protocol, Role, VolumeId};
 
 /// What follows from the verdict, for one volume.
@@ -431,7 +432,12 @@ impl Engine {
                     vol.mark_all();
                 }
             }
-            Plan::Source(Extent::Bitmap) => superblock.flags.was_up_to_date = true,
+            Plan::Source(Extent::Bitmap) => {
+                superblock.flags.was_up_to_date = true;
+                if mutation::on(Mutation::ClearByDecision) {
+                    meta.bitmap.clear_all();
+                }
+            }
             Plan::Idle | Plan::Resume => {}
         }
         self.link.as_mut().expect("in a handshake").saves_pending += 1;

@@ -9,6 +9,7 @@ use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{Message, State, VolumeState};
 use metadata::Generations;
+use types::mutation::{self, Mutation};
 use types::{ConnectionState, DiskState, ReplicationState, Role};
 
 impl Engine {
@@ -21,7 +22,8 @@ impl Engine {
         if received >= vol.session.next_seq {
             return self.protocol_error("a number received that was not sent", out);
         }
-        let unsent: Vec<WriteId> = vol.by_seq.range(received + 1..).map(|(_, id)| *id).collect();
+        let from = if mutation::on(Mutation::ReplayApplied) { 0 } else { received + 1 };
+        let unsent: Vec<WriteId> = vol.by_seq.range(from..).map(|(_, id)| *id).collect();
         let now = self.now;
         for write in self.volumes[v].local.values_mut() {
             if let PeerPart::Pending { since } = &mut write.peer {
@@ -29,6 +31,9 @@ impl Engine {
             }
         }
         let resent = unsent.len() as u64;
+        if mutation::on(Mutation::AnswersFirst) {
+            self.repeat_answers(v, out);
+        }
         for id in unsent {
             self.send_write(v, id, out);
         }

@@ -12,6 +12,7 @@ use crate::effect::{Effect, Effects};
 use crate::input::RequestId;
 use metadata::{ActivityLog, ExtentNo, Metadata};
 use std::collections::{BTreeMap, BTreeSet};
+use types::mutation::{self, Mutation};
 use types::{BLOCK_BYTES, BlockRange, ByteRange, EXTENT_BYTES};
 
 /// What is known of a hot extent's writes.
@@ -44,6 +45,9 @@ impl LogUse {
     pub(super) fn use_extent(&mut self, meta: Option<&mut Metadata>, range: ByteRange) -> bool {
         let extent = ExtentNo::of_byte(range.offset);
         let Some(meta) = meta else { return true };
+        if mutation::on(Mutation::SkipActivityLog) {
+            return true;
+        }
         if !meta.al.is_hot(extent) || self.heating.contains(&extent) {
             return false;
         }
@@ -243,16 +247,17 @@ impl super::volume::Volume {
         if entry.busy > 0 {
             return false;
         }
-        if entry.last_done > self.durable.flushed() {
+        if entry.last_done > self.durable.flushed() && !mutation::on(Mutation::EvictBeforeFlush) {
             obstacles.local_flush = true;
             return false;
         }
-        if entry.last_seq > self.durable.peer_durable() {
+        let peer_lacks = entry.last_seq > self.durable.peer_durable();
+        if peer_lacks && !mutation::on(Mutation::EvictBeforePeerDurable) {
             obstacles.peer_flush = true;
             return false;
         }
         let blocks = blocks_of_extent(extent, meta.bitmap.blocks());
-        if !meta.bitmap.is_durable(blocks) {
+        if !meta.bitmap.is_durable(blocks) && !mutation::on(Mutation::EvictBeforeBitmap) {
             obstacles.bitmap.get_or_insert(blocks);
             return false;
         }

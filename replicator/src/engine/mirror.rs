@@ -12,6 +12,7 @@ use super::volume::{Minted, Payload, Work, has_data};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
+use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState};
 
 /// How far a write of the peer is.
@@ -61,7 +62,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let vol = &mut self.volumes[v];
-        if stamp.seq != vol.session.received + 1 {
+        if stamp.seq != vol.session.received + 1 && !mutation::on(Mutation::ReplayApplied) {
             return self.protocol_error("a write out of sequence", out);
         }
         if range.end() > vol.size {
@@ -80,6 +81,7 @@ impl Engine {
         }
         let rest = self.judge(v, stamp.seen, range, out);
         let vol = &mut self.volumes[v];
+        let superseded = rest.is_empty();
         let write = MirrorWrite {
             range,
             rest,
@@ -91,6 +93,9 @@ impl Engine {
         };
         vol.mirror.insert(stamp.seq, write);
         vol.counters.unacked += 1;
+        if superseded && mutation::on(Mutation::SupersededEarly) {
+            return self.mirror_done(v, stamp.seq, false, out);
+        }
         self.place(v, range, Work::Mirror(stamp.seq), out);
     }
 
@@ -102,7 +107,7 @@ impl Engine {
         range: ByteRange,
         out: &mut Effects,
     ) -> Vec<ByteRange> {
-        let arbiter = self.config.is_arbiter();
+        let arbiter = self.config.is_arbiter() || mutation::on(Mutation::ArbiterOnBoth);
         let vol = &mut self.volumes[v];
         let mut rest = vec![range];
         let mut conflict = None;
@@ -113,7 +118,7 @@ impl Engine {
                 continue;
             }
             conflict.get_or_insert(ours.range);
-            if arbiter {
+            if arbiter && !mutation::on(Mutation::LoserKept) {
                 let cover = ours.range;
                 rest = rest.into_iter().flat_map(|part| part.subtract(cover)).collect();
             } else if !ours.lost_conflict {
@@ -137,7 +142,8 @@ impl Engine {
     ) -> (Vec<ByteRange>, Payload, ByteRange, bool) {
         let write = &self.volumes[v].mirror[&seq];
         let payload = write.payload.clone().expect("kept until it is on the disk");
-        (write.rest.clone(), payload, write.range, write.fua)
+        let fua = write.fua && !mutation::on(Mutation::FuaDropped);
+        (write.rest.clone(), payload, write.range, fua)
     }
 
     pub(super) fn mirror_done(&mut self, v: usize, seq: u64, failed: bool, out: &mut Effects) {

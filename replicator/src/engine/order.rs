@@ -2,6 +2,7 @@
 //! was given its place. A disk is never relied on to order two operations in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
+use types::mutation::{self, Mutation};
 use types::{BLOCK_BYTES, ByteRange, EXTENT_BYTES};
 
 /// A place in the local order of one volume.
@@ -36,7 +37,10 @@ impl Order {
         assert!(!range.is_empty() && range.len <= UNIT_MAX, "unit of {range}");
         let id = UnitId(self.next);
         self.next += 1;
-        let before: Vec<UnitId> = self.overlapping(range).collect();
+        let mut before: Vec<UnitId> = self.overlapping(range).collect();
+        if mutation::on(Mutation::ReorderOverlapping) {
+            before.clear();
+        }
         for unit in &before {
             self.units.get_mut(unit).expect("an indexed unit exists").dependents.push(id);
         }

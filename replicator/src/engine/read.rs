@@ -12,7 +12,9 @@ use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{DiskError, LinkEpoch, RequestId};
 use crate::wire::Message;
 use bytes::{Bytes, BytesMut};
+use metadata::Metadata;
 use std::collections::BTreeSet;
+use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState, EXTENT_BYTES};
 
 /// A client's read in pieces; mostly one.
@@ -72,7 +74,10 @@ impl Volume {
         match self.disk {
             DiskState::UpToDate | DiskState::Consistent => self.meta.is_some(),
             DiskState::Inconsistent if self.joined() => {
-                self.meta.as_ref().is_some_and(|meta| !meta.bitmap.any(range.blocks()))
+                let marked = |meta: &Metadata| meta.bitmap.any(range.blocks());
+                self.meta
+                    .as_ref()
+                    .is_some_and(|meta| !marked(meta) || mutation::on(Mutation::ReadMarked))
             }
             _ => false,
         }
@@ -126,6 +131,9 @@ impl Engine {
             request.left = 1;
             return self.part_done(id, Ok(()), out);
         }
+        if mutation::on(Mutation::WaitThenRead) && !vol.unsettled(read.range).is_empty() {
+            return vol.parked_reads.push(id);
+        }
         if vol.has_good(read.range) {
             read.pieces = vec![(read.range, None)];
         } else if vol.joined() && vol.peer_disk == DiskState::UpToDate && !holds {
@@ -174,7 +182,8 @@ impl Engine {
             return self.answer_reader(v, reader, None, out);
         }
         let waits_for = vol.unsettled(range);
-        if waits_for.is_empty() {
+        let unheld = mutation::on(Mutation::ReadNotHeld) || mutation::on(Mutation::WaitThenRead);
+        if waits_for.is_empty() || unheld {
             return self.answer_reader(v, reader, Some(data), out);
         }
         vol.held.push(HeldRead { reader, data, waits_for });
@@ -185,6 +194,9 @@ impl Engine {
     /// had it. Not while a handshake runs: what was said in it must stay true.
     pub(super) fn pump_ghosts(&mut self, v: usize, out: &mut Effects) {
         let vol = &self.volumes[v];
+        if vol.mode == Mode::Alone && mutation::on(Mutation::GhostsForgotten) {
+            return self.release_ghosts(v, out);
+        }
         if vol.mode == Mode::Alone && vol.holds_for_peer() && !self.link_holds() {
             self.go_on_alone(v, "a read of what the lost peer wrote last", out);
         }

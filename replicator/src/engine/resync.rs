@@ -30,6 +30,7 @@ use crate::status::ResyncStatus;
 use crate::wire::{Message, ResyncStep};
 use bytes::Bytes;
 use metadata::{Generations, rle};
+use types::mutation::{self, Mutation};
 use types::{BLOCK_BYTES, BlockRange, ByteRange, DiskState, ReplicationState, Time, blocks_of};
 
 /// Bytes of run-length code in one message.
@@ -196,7 +197,8 @@ impl Engine {
         let source = matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. }));
         // What was asked for by an older link was read before writes that the target sends again
         // by this one: it would overwrite them there.
-        if !source || !current || !vol.joined() {
+        let stale = !current && !mutation::on(Mutation::StaleResyncData);
+        if !source || stale || !vol.joined() {
             return;
         }
         let volume = vol.id;
@@ -291,7 +293,7 @@ impl Engine {
         };
         match (step, &mut sync.side) {
             (ResyncStep::Finished, SyncSide::Source) => {
-                if vol.dirty_blocks() > 0 {
+                if vol.dirty_blocks() > 0 && !mutation::on(Mutation::EndWithLateMark) {
                     // Late marks: the target has to fetch these too.
                     return self.send_bitmap(v, out);
                 }
@@ -307,7 +309,8 @@ impl Engine {
                 self.adopt(v, &source, out);
             }
             (ResyncStep::Adopted, SyncSide::Source)
-                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() == 0) =>
+                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() == 0)
+                    || mutation::on(Mutation::EndWithLateMark) =>
             {
                 vol.sync = None;
                 self.settled_with_peer(v, out);
@@ -386,6 +389,9 @@ impl Engine {
             return self.protocol_error("a bitmap that does not decode", out);
         };
         for run in marked {
+            if mutation::on(Mutation::MarksNotUnited) {
+                continue;
+            }
             let clipped = BlockRange::new(run.start.min(size_blocks), run.end.min(size_blocks));
             meta.bitmap.set(clipped);
             vol.durable.forget_clears(clipped);
@@ -452,6 +458,9 @@ impl super::volume::Volume {
 
 /// The blocks that a range covers wholly; a partial last block of the volume counts as whole.
 fn whole_blocks(range: ByteRange, size: u64) -> BlockRange {
+    if mutation::on(Mutation::PartialClears) {
+        return range.blocks();
+    }
     if range.end() == size {
         let padded = ByteRange::between(range.offset, blocks_of(size) * BLOCK_BYTES);
         return padded.whole_blocks();

@@ -10,6 +10,7 @@ use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use metadata::{Cause, GenerationId};
 use types::ByteRange;
+use types::mutation::{self, Mutation};
 
 impl Engine {
     /// The peer counts as lost for this volume.
@@ -39,7 +40,11 @@ impl Engine {
     /// data here there is nothing to go on with: what was in flight fails.
     pub(super) fn go_on_alone(&mut self, v: usize, cause: &str, out: &mut Effects) {
         if self.volumes[v].readable() {
-            return self.ensure_minted(v, cause, out);
+            self.ensure_minted(v, cause, out);
+            if mutation::on(Mutation::SoloBeforeGeneration) {
+                self.cover_marked(v, out);
+            }
+            return;
         }
         if !self.volumes[v].joined() {
             self.end_session(v);
@@ -82,8 +87,10 @@ impl Engine {
             } else {
                 Cause::PromotedAlone
             };
-        superblock.generations.go_solo(id, why, node, now);
-        superblock.newest_exposed = id;
+        if !mutation::on(Mutation::NoGeneration) {
+            superblock.generations.go_solo(id, why, node, now);
+            superblock.newest_exposed = id;
+        }
         let volume = vol.id;
         let cause = cause.to_owned();
         out.push(Effect::Event(Event::Generation { volume, id, cause }));
@@ -97,6 +104,9 @@ impl Engine {
         let vol = &mut self.volumes[v];
         vol.session.ended = true;
         let mut lost: Vec<ByteRange> = vol.durable.undurable().collect();
+        if mutation::on(Mutation::ForgetUnflushed) {
+            lost.clear();
+        }
         for write in vol.local.values_mut() {
             if write.seq != 0 {
                 lost.push(write.range);

@@ -8,6 +8,7 @@ use crate::input::RequestId;
 use crate::wire::{AckKind, Message, Stamp};
 use metadata::ExtentNo;
 use std::collections::VecDeque;
+use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState, Time};
 
 /// A write of this node, for as long as the engine remembers it. Never used again.
@@ -112,7 +113,7 @@ impl Engine {
             vol.session.next_seq += 1;
             vol.by_seq.insert(seq, id);
             vol.counters.pending += 1;
-        } else {
+        } else if !mutation::on(Mutation::NeitherSentNorMarked) {
             vol.mark(range);
         }
         let peer = match (send, vol.minted) {
@@ -150,7 +151,8 @@ impl Engine {
     /// Gives work its place in the local order, and starts it if nothing is before it.
     pub(super) fn place(&mut self, v: usize, range: ByteRange, work: Work, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        let (unit, ready) = vol.order.insert(range.widen(vol.granule));
+        let granule = if mutation::on(Mutation::UnlockedGranule) { 1 } else { vol.granule };
+        let (unit, ready) = vol.order.insert(range.widen(granule));
         vol.work.insert(unit, UnitWork { work, ops: VecDeque::new(), failed: false, data: None });
         if ready {
             self.start_unit(v, unit, out);
@@ -220,7 +222,9 @@ impl Engine {
         let vol = &mut self.volumes[v];
         // A generation that became durable meanwhile may have settled it.
         let Some(write) = vol.local.get(&id) else { return };
+        let early = mutation::on(Mutation::AnswerBeforePeer);
         let result = match (write.disk, write.peer) {
+            (DiskPart::Done, PeerPart::Pending { .. }) if early => Ok(()),
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
             (_, PeerPart::Failed) => Err(IoError::Io),
             (DiskPart::Done, _) | (DiskPart::Lost, PeerPart::Acked) => Ok(()),
@@ -260,7 +264,7 @@ impl Engine {
             return;
         }
         let mut seqs = std::mem::take(&mut vol.settled_unsaid);
-        if prompt {
+        if prompt && !mutation::on(Mutation::DropSettled) {
             let below = vol.settled_below();
             seqs.retain(|&seq| seq >= below);
             let volume = vol.id;

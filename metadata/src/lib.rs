@@ -22,8 +22,8 @@
 
 mod activity_log;
 mod bitmap;
-#[cfg(test)]
-mod crash;
+#[doc(hidden)]
+pub mod crash;
 mod generation;
 #[cfg(test)]
 mod golden;

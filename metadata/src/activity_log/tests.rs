@@ -13,7 +13,7 @@ fn fresh(ring: u32, al_extents: u32) -> (ActivityLog, Disk) {
     let layout = layout(ring);
     let mut disk = Disk::new(layout.al_offset() + u64::from(ring) * META_BLOCK as u64);
     // What another life of the disk left there.
-    disk.0.fill(0xa5);
+    disk.durable.fill(0xa5);
     let mut log = ActivityLog::new(&layout, al_extents);
     disk.apply(&log.format());
     (log, disk)
@@ -126,7 +126,7 @@ fn damage_elsewhere_means_that_nothing_is_known() {
     for place in 0..4u64 {
         let mut damaged = disk.clone();
         let at = layout(ring).al_offset() + place * 4096 + 2000;
-        damaged.0[at as usize] ^= 1;
+        damaged.durable[at as usize] ^= 1;
         let expected = match place {
             // As if 10 had been torn.
             2 => Some(extents(0..9).into_iter().collect()),
@@ -136,7 +136,7 @@ fn damage_elsewhere_means_that_nothing_is_known() {
         };
         assert_eq!(replay(&damaged, ring).hot, expected, "place {place}");
     }
-    disk.0.fill(0);
+    disk.durable.fill(0);
     assert_eq!(replay(&disk, ring), Replayed { hot: None, capacity: 0, next_sequence: 0 });
 }
 
@@ -191,7 +191,7 @@ proptest! {
         }
         let offset = layout(4).al_offset() as usize;
         for flip in flips {
-            disk.0[offset + flip] ^= 1 << (flip % 8);
+            disk.durable[offset + flip] ^= 1 << (flip % 8);
         }
         let found = replay(&disk, 4);
         prop_assert!(found.hot.is_none_or(|hot| hot.len() <= 67));

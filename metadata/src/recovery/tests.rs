@@ -100,7 +100,7 @@ fn without_a_log_a_crashed_primary_marks_everything() {
 fn a_log_that_cannot_be_read_marks_everything_after_a_crash_only() {
     let (mut disk, mut metadata) = in_use(true, false);
     let log = metadata.layout.al_offset() as usize;
-    disk.0[log..log + RING as usize * META_BLOCK].fill(0);
+    disk.durable[log..log + RING as usize * META_BLOCK].fill(0);
     let found = read(&disk).unwrap();
     assert!(found.log_lost);
     assert_eq!(found.metadata.bitmap.weight(), found.metadata.bitmap.blocks());
@@ -170,7 +170,7 @@ fn check_marks(first: &Recovered, again: &Recovered) {
 fn a_bad_page_is_all_marked_and_written_anew() {
     let (mut disk, metadata) = created();
     let at = metadata.layout.bitmap_offset() as usize + META_BLOCK + 100;
-    disk.0[at] ^= 1;
+    disk.durable[at] ^= 1;
     let found = read(&disk).unwrap();
     assert!(found.bad_pages == 1 && !found.crashed && found.plan.len() == 1);
     assert_eq!(found.metadata.bitmap.weight(), metadata.bitmap.blocks() - crate::PAGE_BLOCKS);
@@ -184,9 +184,10 @@ fn refusal(disk: &Disk, placement: Placement, expected: Expected) -> LoadError<I
     load(&mut |range| Ok(disk.read(range)), disk.len(), placement, Some(expected)).unwrap_err()
 }
 
+/// Disks that were exchanged between resources, volumes or nodes.
 #[test]
-fn refusals_name_what_is_in_the_way() {
-    let (disk, metadata) = created();
+fn rs12_a_disk_of_another_volume_or_node_is_refused() {
+    let (disk, _) = created();
     let other = |resource: &str, volume| Expected {
         resource: resource.to_owned(),
         volume: VolumeId(volume),
@@ -204,6 +205,11 @@ fn refusals_name_what_is_in_the_way() {
         refusal(&disk, EXTERNAL, node),
         LoadError::OtherNode { found: NodeId(1), expected: NodeId(0) }
     );
+}
+
+#[test]
+fn refusals_name_what_is_in_the_way() {
+    let (disk, metadata) = created();
     let recorded = metadata.layout.data_bytes();
     let smaller = Placement::External { data_device_bytes: recorded - 4096 };
     assert_eq!(
@@ -219,8 +225,8 @@ fn refusals_name_what_is_in_the_way() {
     let error = refusal(&Disk::new(4096), EXTERNAL, expected());
     assert!(matches!(error, LoadError::Layout(LayoutError::TooSmall { .. })));
     let mut bad = disk;
-    bad.0[100] ^= 1;
-    bad.0[4096 + 100] ^= 1;
+    bad.durable[100] ^= 1;
+    bad.durable[4096 + 100] ^= 1;
     assert!(matches!(
         refusal(&bad, EXTERNAL, expected()),
         LoadError::Slots(SlotsError::BothBad(
@@ -324,12 +330,12 @@ proptest! {
     ) {
         let (mut disk, before) = in_use(primary, false);
         for (sector, rubbish) in places {
-            let sectors = disk.0.len() / 512;
+            let sectors = disk.durable.len() / 512;
             // Only one of the slots, and not the newest: the other would be an older state.
             let at = (8 + sector % (sectors - 8)) * 512;
             let in_log = (16..48).contains(&(at / 512));
             if !in_log {
-                disk.0[at..at + 512].fill(rubbish);
+                disk.durable[at..at + 512].fill(rubbish);
             }
         }
         if let Ok(found) = read(&disk) {

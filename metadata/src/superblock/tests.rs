@@ -156,10 +156,10 @@ fn a_wipe_is_all_or_nothing() {
         disk.apply(&Batch::one(superblock.slot() as u64 * 4096, superblock.encode()));
         batch.push(superblock.slot() as u64 * 4096, wiped_slot());
     }
-    let untouched = disk.0.clone();
+    let untouched = disk.durable.clone();
     disk.each_crash(&batch, |disk| {
-        let found = newest([&disk.0[..4096], &disk.0[4096..]]);
-        if disk.0 == untouched {
+        let found = newest([&disk.durable[..4096], &disk.durable[4096..]]);
+        if disk.durable == untouched {
             assert_eq!(found.unwrap().sequence, 9);
         } else {
             assert_eq!(found, Err(SlotsError::NoMetadata));

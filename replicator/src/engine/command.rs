@@ -179,8 +179,11 @@ impl Engine {
                 self.take_disk(v, *recovered, granule, out);
                 Ok(Some(Stage::Saving(1)))
             }
-            // What the peer is doing for our clients ends first: the session ends with the attach.
-            Stage::Saving(0) if self.volumes[v].joined() && !self.volumes[v].local.is_empty() => {
+            // What the peer is doing for our clients ends first, also if it is away and may be back:
+            // the session ends with the attach.
+            Stage::Saving(0)
+                if self.volumes[v].mode != Mode::Alone && !self.volumes[v].local.is_empty() =>
+            {
                 self.volumes[v].attaching = true;
                 Ok(Some(Stage::Saving(0)))
             }
@@ -239,7 +242,6 @@ impl Engine {
         vol.meta = Some(metadata);
         vol.clip_marks();
         vol.granule = granule;
-        vol.session.ended = true;
         // What happened before this disk was here is not known to its log: a generation of its own.
         if !vol.joined() {
             vol.minted = super::volume::Minted::No;

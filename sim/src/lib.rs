@@ -18,6 +18,7 @@ pub mod linear;
 mod links;
 mod load;
 pub mod marks;
+pub mod mutations;
 mod net;
 mod node;
 mod observe;

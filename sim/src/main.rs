@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use sim::marks::{Mark, Marks};
+use sim::mutations::Mutations;
 use sim::plan::Class;
 use sim::{Outcome, replay_command, run};
 use std::io::Write as _;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run the worlds of many seeds.
     Seeds(Seeds),
+    /// Hunt deliberate bugs of the engine: each must be caught by an oracle.
+    Mutations(Mutations),
 }
 
 #[derive(Args, Debug)]
@@ -59,6 +62,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Seeds(cli.seeds)) {
         Command::Seeds(args) => seeds(&args),
+        Command::Mutations(options) => sim::mutations::run(&options).unwrap_or_else(|error| {
+            eprintln!("the build with the mutations cannot be run: {error}");
+            ExitCode::FAILURE
+        }),
     }
 }
 

@@ -4,8 +4,7 @@
 //! is thrown, for the thread that throws it. Without the feature [`on`] is `false` at compile time
 //! and nothing of them is left. No program that serves anybody is ever built with it.
 
-/// Declares the mutations: what each does wrong, and the row of the dossier of other products'
-/// lost data that it comes from, if it is one of theirs.
+/// Declares the mutations: what each is called, and what it does wrong.
 macro_rules! mutations {
     ($($name:ident = $slug:literal: $what:literal;)*) => {
         /// A deliberate bug.
@@ -109,7 +108,7 @@ mod switch {
         static THROWN: Cell<Option<Mutation>> = const { Cell::new(None) };
     }
 
-    /// Whether that mutation is the one that happens.
+    /// Whether that mutation is the one that happens in this thread.
     pub fn on(mutation: Mutation) -> bool {
         THROWN.get() == Some(mutation)
     }
@@ -120,11 +119,17 @@ mod switch {
     }
 }
 
-#[cfg(feature = "mutations")]
-pub use switch::{on, throw};
-
-/// Whether that mutation is the one that happens: none is compiled in.
 #[cfg(not(feature = "mutations"))]
-pub const fn on(_: Mutation) -> bool {
-    false
+mod switch {
+    use super::Mutation;
+
+    /// Whether that mutation is the one that happens: none is compiled in.
+    pub const fn on(_: Mutation) -> bool {
+        false
+    }
+
+    /// Nothing happens: none is compiled in.
+    pub const fn throw(_: Option<Mutation>) {}
 }
+
+pub use switch::{on, throw};

@@ -1,0 +1,78 @@
+//! The proof of the oracles: deliberate bugs of the engine, each of which must be found.
+//!
+//! The command builds this package once more, with the feature `mutations` and in a target
+//! directory of its own, and runs that. There, for each mutation, worlds are run from several
+//! starts until an oracle finds something; the same world without the mutation must be well.
+
+mod hunt;
+mod table;
+
+use crate::plan::Class;
+use clap::Args;
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use types::mutation::{Mutation, PRESENT};
+
+/// How mutations are hunted.
+#[derive(Args, Clone, Debug)]
+pub struct Mutations {
+    /// A mutation that was not caught in so many worlds from one start is missed.
+    #[arg(long, default_value_t = 5000)]
+    pub seeds: u64,
+    /// From how many starts each is hunted.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub starts: u64,
+    /// The first seed of the first start; the others are a million apart.
+    #[arg(long, default_value_t = 1)]
+    pub from: u64,
+    /// Only mutations with this in their names.
+    #[arg(long, default_value = "")]
+    pub only: String,
+    /// Worlds to run at once; by default as many as there are processors.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Print the table as it stands in docs/guarantees.md.
+    #[arg(long)]
+    pub markdown: bool,
+    /// Tell every catch: its seed, and what the oracle said.
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+/// Runs the command: success if every mutation was caught, and no world fails without one.
+///
+/// # Errors
+/// If the build with the mutations cannot be started.
+pub fn run(options: &Mutations) -> io::Result<ExitCode> {
+    let well = if PRESENT { hunt::all(options) } else { rebuilt()? };
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds this package with the mutations, and runs the same command there.
+fn rebuilt() -> io::Result<bool> {
+    let here = std::env::current_exe()?;
+    // This program is in target/release: that one goes to target/mutations.
+    let target = here.ancestors().nth(2).unwrap_or_else(|| Path::new("target")).join("mutations");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--release", "--quiet", "--features", "mutations", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--")
+        .args(std::env::args_os().skip(1))
+        .status()?;
+    Ok(status.success())
+}
+
+/// The worlds in which a mutation is hunted, if not in those that seeds choose: where these would
+/// take long, and what happens only to disks that fail, which seeds do not choose.
+const fn class(mutation: Mutation) -> Option<Class> {
+    match mutation {
+        Mutation::IgnoreFailedFlush | Mutation::ErrorOverwritten => Some(Class::DiskFails),
+        Mutation::SoloBeforeGeneration | Mutation::SoloFlushUnnamed => Some(Class::Solo),
+        Mutation::EvictBeforePeerDurable => Some(Class::BothPower),
+        Mutation::FullSyncFlagEarly => Some(Class::FullSync),
+        _ => None,
+    }
+}

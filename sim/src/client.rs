@@ -115,7 +115,5 @@ pub(crate) fn think(rng: &mut Prng, plan: &Plan) -> Span {
     if rng.chance(4, 5) {
         return Span::micros(rng.below(500));
     }
-    let loops = plan.loops * 2 * if plan.two_primaries { 2 } else { 1 };
-    let mean = plan.chaos.0 * 5 * loops / plan.requests;
-    Span(rng.below(mean * 2 + 1))
+    Span(rng.below(plan.think.0 * 2 + 1))
 }

@@ -25,10 +25,12 @@ mod observe;
 mod operator;
 mod oracle;
 pub mod plan;
+pub mod replay;
 mod runner;
+pub mod shrink;
 pub mod trace;
 mod world;
 
 pub use oracle::Failure;
-pub use runner::{Outcome, replay_command, run};
+pub use runner::{Outcome, replay_command, run, run_replay};
 pub use world::World;

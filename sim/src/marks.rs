@@ -73,6 +73,15 @@ marks! {
     PrimaryDiskless = "a Primary without its disk",
 }
 
+impl std::str::FromStr for Mark {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|mark| mark.words() == words).ok_or_else(|| format!("no mark says `{words}`"))
+    }
+}
+
 impl Mark {
     /// What only worlds of a class that is asked for by name go through.
     pub const BY_NAME: [Self; 5] = [

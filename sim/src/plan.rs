@@ -68,6 +68,17 @@ impl Class {
     }
 }
 
+impl std::str::FromStr for Class {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("no class `{name}`; there are {names}")
+        })
+    }
+}
+
 /// How a node dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
@@ -139,6 +150,8 @@ pub struct Plan {
     pub loops: u64,
     /// Requests of all clients together.
     pub requests: u64,
+    /// How long a client that takes its time thinks, on average.
+    pub think: Span,
     /// The longest delay of a message, in microseconds.
     pub delay_micros: u64,
     /// When trouble and load end.
@@ -207,6 +220,7 @@ impl Plan {
             places,
             loops: rng.between(1, 4),
             requests: if many_extents { 700 } else { rng.between(100, 300) },
+            think: Span(0),
             delay_micros: *rng.pick(&[100, 300, 1000, 5000, 20_000]),
             chaos,
             faults: Vec::new(),
@@ -218,6 +232,8 @@ impl Plan {
             let long = Span(plan.options.timeout.0 * 2 + 2_000_000_000);
             plan.chaos = plan.chaos + long;
         }
+        let loops = plan.loops * 2 * if two_primaries { 2 } else { 1 };
+        plan.think = Span(plan.chaos.0 * 5 * loops / plan.requests);
         plan.faults = faults(&mut rng, &plan);
         plan.faults.sort_by_key(|(at, _)| at.0);
         plan

@@ -3,6 +3,7 @@
 use crate::marks::Marks;
 use crate::oracle::Failure;
 use crate::plan::Class;
+use crate::replay::Replay;
 use crate::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use types::Time;
@@ -28,7 +29,13 @@ pub struct Outcome {
 
 /// Runs the world of a seed to its end. With `text`, what happens in it is written down.
 pub fn run(seed: u64, class: Option<Class>, text: bool) -> Outcome {
-    let mut world = World::new(seed, class, text);
+    run_replay(&Replay::of(seed, class), text)
+}
+
+/// As [`run`], with less in the world than the seed says.
+pub fn run_replay(replay: &Replay, text: bool) -> Outcome {
+    let seed = replay.seed;
+    let mut world = World::of_plan(seed, replay.plan(), text);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let mut failure = world.failure().cloned();
     if let Err(panic) = ended {

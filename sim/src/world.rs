@@ -133,7 +133,11 @@ pub struct World {
 impl World {
     /// The world of a seed.
     pub fn new(seed: u64, class: Option<Class>, text: bool) -> Self {
-        let plan = Plan::new(seed, class);
+        Self::of_plan(seed, Plan::new(seed, class), text)
+    }
+
+    /// The world of a seed in which other things are decided than the seed would decide.
+    pub(crate) fn of_plan(seed: u64, plan: Plan, text: bool) -> Self {
         let mut rng = Prng::new(seed);
         let nodes = [0, 1].map(|id| Node::new(NodeId(id), &plan, &mut rng)).into();
         let mut world = Self {

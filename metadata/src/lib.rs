@@ -24,6 +24,9 @@ mod activity_log;
 mod bitmap;
 #[doc(hidden)]
 pub mod crash;
+/// The bodies of the fuzz targets.
+#[doc(hidden)]
+pub mod fuzz;
 mod generation;
 #[cfg(test)]
 mod golden;

@@ -233,6 +233,7 @@ impl Engine {
         let mut metadata = recovered.metadata;
         let superblock = &mut metadata.superblock;
         superblock.flags.attached = true;
+        superblock.flags.al_disabled = !self.config.options.al_updates;
         superblock.flags.primary = primary;
         superblock.flags.crashed_primary &= !mutation::on(Mutation::CrashForgotten);
         superblock.node = Some(node);

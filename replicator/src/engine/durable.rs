@@ -53,6 +53,8 @@ pub(super) struct Durability {
 
     /// Ranges of answered writes that are not known durable at the peer, by number.
     undurable: BTreeMap<u64, ByteRange>,
+    /// Bytes of writes that were sent and are not known durable at the peer.
+    outstanding: u64,
     /// Every write up to this number is durable at the peer.
     peer_durable: u64,
     /// The peer's own writes up to this number are durable at the peer; nothing if that is not
@@ -119,11 +121,42 @@ impl Durability {
         self.done += 1;
     }
 
+    /// Whether the peer may be sent so many bytes more: what it may lose is bounded. One write may
+    /// be larger than the bound.
+    pub(super) const fn has_room(&self, bytes: u64, limit: u64) -> bool {
+        self.outstanding == 0 || self.outstanding + bytes <= limit
+    }
+
+    /// A write is on its way to the peer.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.outstanding += bytes;
+    }
+
+    /// The peer does not have it, or has it for good.
+    pub(super) fn not_sent(&mut self, bytes: u64) {
+        self.outstanding = self.outstanding.saturating_sub(bytes);
+    }
+
     /// The peer has answered a write.
     pub(super) fn acked(&mut self, seq: u64, range: ByteRange) {
         if seq > self.peer_durable {
             self.undurable.insert(seq, range);
+        } else {
+            self.not_sent(range.len);
         }
+    }
+
+    /// Every write up to this number is durable at the peer.
+    fn durable_at_peer(&mut self, upto: u64) {
+        self.peer_durable = self.peer_durable.max(upto);
+        let rest = self.undurable.split_off(&(upto + 1));
+        let gone = std::mem::replace(&mut self.undurable, rest);
+        self.not_sent(gone.values().map(|range| range.len).sum());
+    }
+
+    /// Whether not more than this may be lost at the peer.
+    pub(super) fn is_bounded(&self, limit: u64) -> bool {
+        self.outstanding <= limit
     }
 
     /// What becomes marks if the peer is lost now.
@@ -144,6 +177,7 @@ impl Durability {
     /// What this node sent counts no more.
     pub(super) fn end_sending(&mut self) {
         self.undurable.clear();
+        self.outstanding = 0;
         self.peer_durable = 0;
         self.log_flush = None;
         self.pending_clear.clear();
@@ -216,13 +250,19 @@ impl Durability {
     /// When the peer's writes are to be flushed, unless that is under way.
     pub(super) fn flush_due(&self, options: &Options) -> Option<Time> {
         let since = self.unflushed_since.filter(|_| self.running.is_none())?;
-        let full = self.unflushed_bytes >= options.flush_bytes;
+        let full = self.unflushed_bytes >= unasked_flush(options);
         Some(if full { since } else { since + options.flush_interval })
     }
 
     pub(super) fn everything_durable_at_peer(&self) -> bool {
         self.undurable.is_empty()
     }
+}
+
+/// So many bytes of the peer's writes are made durable without being asked: half of what the peer
+/// may have outstanding, so that it does not come to a stand.
+const fn unasked_flush(options: &Options) -> u64 {
+    options.flush_bytes / 2
 }
 
 impl Engine {
@@ -473,15 +513,14 @@ impl Engine {
         if upto >= vol.session.next_seq {
             return self.protocol_error("a write durable that was not sent", out);
         }
-        vol.durable.peer_durable = vol.durable.peer_durable.max(upto);
-        vol.durable.undurable = vol.durable.undurable.split_off(&(upto + 1));
+        vol.durable.durable_at_peer(upto);
         self.touch(v);
     }
 
     /// A receiver makes the peer's writes durable by itself, so that the peer's list stays short.
     pub(super) fn pump_own_flush(&mut self, v: usize, out: &mut Effects) {
         let (interval, limit) =
-            (self.config.options.flush_interval, self.config.options.flush_bytes);
+            (self.config.options.flush_interval, unasked_flush(&self.config.options));
         let now = self.now;
         let durable = &self.volumes[v].durable;
         let due = durable.unflushed_since.is_some_and(|since| now.since(since) >= interval);

@@ -345,7 +345,9 @@ impl Engine {
     }
 
     fn check_invariants(&self) {
+        let limit = self.config.options.flush_bytes.max(types::EXTENT_BYTES);
         for vol in &self.volumes {
+            assert!(vol.durable.is_bounded(limit), "more may be lost at the peer than was allowed");
             assert!(vol.by_seq.len() <= vol.local.len(), "a numbered write is remembered");
             assert!(
                 vol.meta.is_none() || vol.disk != types::DiskState::Diskless,

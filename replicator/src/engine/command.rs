@@ -344,6 +344,7 @@ impl Engine {
             Stage::Draining => {
                 // A lost peer may come back, and what is in flight ends well; if it does not, that
                 // is decided as ever.
+                self.end_suspension(out);
                 if self.link_holds() || self.undecided() {
                     return Ok(Some(Stage::Draining));
                 }

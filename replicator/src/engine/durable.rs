@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::disk::DiskUse;
+use super::disk_error::Lack;
 use super::volume::{Minted, Mode};
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{LinkEpoch, RequestId};
@@ -65,6 +66,10 @@ pub(super) struct Durability {
     next_flush: u64,
     /// A flush that the log wants, not a client.
     log_flush: Option<u64>,
+    /// What of the answers that rest on the peer's copy alone.
+    pub lack: Lack,
+    /// Flushes of the peer that wait for our generation.
+    pub peer_flushes: Vec<(LinkEpoch, u64)>,
 
     /// The peer's writes that are on the local disk, above the first gap.
     applied: BTreeSet<u64>,
@@ -104,6 +109,13 @@ impl Durability {
     pub(super) fn take_disk(&mut self) {
         self.done += 1;
         self.peer_own_durable = None;
+        self.lack = Lack::Known;
+    }
+
+    /// A number for the next flush to ask the peer for.
+    pub(super) const fn next_flush_id(&mut self) -> u64 {
+        self.next_flush += 1;
+        self.next_flush
     }
 
     /// Both nodes flush before they agree on a session.
@@ -377,6 +389,9 @@ impl Engine {
                 self.part_done(request, result, out);
             }
             FlushThen::Peer(epoch, id) => {
+                if ok && self.peer_waits_for_generation(v) {
+                    return self.volumes[v].durable.peer_flushes.push((epoch, id));
+                }
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
                     if ok {
@@ -406,7 +421,10 @@ impl Engine {
             return;
         }
         if !self.volumes[v].has_disk() && !self.volumes[v].peer_has_good() {
-            return self.fail_flushes(v, out);
+            if !self.suspends(v) {
+                self.fail_flushes(v, out);
+            }
+            return;
         }
         if self.volumes[v].replicates() {
             return self.ask_client_flushes(v, out);
@@ -455,6 +473,9 @@ impl Engine {
     pub(super) fn unask_flushes(&mut self, v: usize) {
         let durable = &mut self.volumes[v].durable;
         durable.log_flush = None;
+        if matches!(durable.lack, Lack::Asked(_)) {
+            durable.lack = Lack::Unasked;
+        }
         for flush in durable.flushes.values_mut() {
             *flush = PeerFlush::Unasked;
         }
@@ -490,6 +511,8 @@ impl Engine {
         if durable.log_flush == Some(id) {
             durable.log_flush = None;
         }
+        self.on_lack_answered(v, id, ok, out);
+        let durable = &mut self.volumes[v].durable;
         // A flush that failed there means that the disk is gone there; the next message says so,
         // and then the marks answer for it.
         if ok {

@@ -67,6 +67,8 @@ pub(super) struct LocalWrite {
     pub seq: u64,
     pub seen: u64,
     pub disk: DiskPart,
+    /// What its client is told if it fails.
+    pub error: IoError,
     pub peer: PeerPart,
     /// A concurrent write of the peer, who is the arbiter, prevailed.
     pub lost_conflict: bool,
@@ -89,9 +91,12 @@ impl Engine {
             if !self.requests.contains_key(&piece.request) {
                 continue;
             }
+            let suspends = self.suspends(v);
             let vol = &mut self.volumes[v];
             if vol.is_locked(piece.range) {
                 vol.locked.push(piece);
+            } else if !vol.replicates() && !vol.readable() && suspends {
+                return vol.queue.push_front(piece);
             } else if !vol.replicates() && !vol.readable() {
                 // on-no-data-accessible io-error: neither disk can be written usefully.
                 self.part_done(piece.request, Err(IoError::Io), out);
@@ -143,6 +148,7 @@ impl Engine {
             seq,
             seen,
             disk,
+            error: IoError::Io,
             peer,
             lost_conflict: false,
         };
@@ -240,10 +246,15 @@ impl Engine {
         let result = match (write.disk, write.peer) {
             (DiskPart::Done, PeerPart::Pending { .. }) if early => Ok(()),
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
-            (_, PeerPart::Failed) => Err(IoError::Io),
-            (DiskPart::Done, _) | (DiskPart::Lost, PeerPart::Acked) => Ok(()),
-            (DiskPart::Lost, PeerPart::Covered) => Err(IoError::Io),
+            (_, PeerPart::Failed) => Err(write.error),
+            (DiskPart::Done, _) => Ok(()),
+            (DiskPart::Lost, PeerPart::Acked) => match self.settle_at_peer_alone(v, id, out) {
+                Some(result) => result,
+                None => return,
+            },
+            (DiskPart::Lost, PeerPart::Covered) => Err(write.error),
         };
+        let vol = &mut self.volumes[v];
         let write = vol.local.remove(&id).expect("just seen");
         if (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked) {
             self.note_both_have(v, write.range);

@@ -189,6 +189,7 @@ impl Engine {
             }
             Stage::Saving(0) => {
                 self.volumes[v].attaching = false;
+                self.volumes[v].durable.lack = super::disk_error::Lack::Known;
                 let flags = self.volumes[v].metadata().superblock.flags;
                 // A Primary that went on through its peer has newer data than this disk may hold:
                 // the verdict tells.

@@ -109,7 +109,6 @@ impl Durability {
     pub(super) fn take_disk(&mut self) {
         self.done += 1;
         self.peer_own_durable = None;
-        self.lack = Lack::Known;
     }
 
     /// A number for the next flush to ask the peer for.

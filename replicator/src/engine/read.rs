@@ -166,6 +166,10 @@ impl Engine {
             self.next_op += 1;
             let volume = vol.id;
             self.peer_reads.insert(id, (v, reader, range));
+            if self.volumes[v].readable() {
+                // Where nobody reads otherwise nobody has been told what has settled.
+                self.say_settled(v, out);
+            }
             self.send(Message::Read { volume, id, range }, out);
         }
     }

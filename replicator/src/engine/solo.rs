@@ -102,19 +102,20 @@ impl Engine {
     /// Makes durable that the peer lacks what is answered from now on. The session is over with
     /// it: what the peer did not answer, or may still lose, is marked.
     fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
+        let there = self.session_open(v);
         let vol = &mut self.volumes[v];
         if vol.meta.is_none() || vol.minted == Minted::Saving {
             return;
         }
         if vol.minted == Minted::Yes {
-            if !vol.joined() && has_data(vol.peer_disk) && vol.session.resumable() {
+            if !there && has_data(vol.peer_disk) && vol.session.resumable() {
                 // The generation was made for a copy there that lacks a write; now it lacks all.
                 self.end_session(v);
             }
             return self.cover_marked(v, out);
         }
         vol.minted = Minted::Saving;
-        if vol.joined() {
+        if there {
             // The peer is there without a disk: it goes on in the session, and what its disk may
             // have lost is marked.
             let lost: Vec<ByteRange> = vol.durable.undurable().collect();
@@ -145,7 +146,9 @@ impl Engine {
         let cause = cause.to_owned();
         out.push(Effect::Event(Event::Generation { volume, id, cause }));
         self.save_superblock(v, Then::Minted, out);
-        self.hello_is_stale(out);
+        if !there {
+            self.hello_is_stale(out);
+        }
     }
 
     /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.

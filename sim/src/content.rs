@@ -8,7 +8,7 @@ pub(crate) const SECTOR: usize = SECTOR_BYTES as usize;
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// The content of one sector.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Content {
     /// Zeros.
     #[default]

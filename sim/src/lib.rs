@@ -9,6 +9,7 @@
 
 mod client;
 mod content;
+pub mod crash_states;
 mod disk;
 mod disk_loss;
 mod effects;

@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{Seeds, Shrink};
+use commands::{CrashStates, Seeds, Shrink};
 use sim::mutations::Mutations;
 use std::process::ExitCode;
 
@@ -26,6 +26,8 @@ enum Command {
     Shrink(Shrink),
     /// Hunt deliberate bugs of the engine: each must be caught by an oracle.
     Mutations(Mutations),
+    /// Try every state that a loss of power can leave, for each operation of the engine.
+    CrashStates(CrashStates),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Seeds(cli.seeds)) {
         Command::Seeds(args) => commands::seeds(&args),
         Command::Shrink(args) => commands::shrink(&args),
+        Command::CrashStates(options) => commands::crash_states(&options),
         Command::Mutations(options) => sim::mutations::run(&options).unwrap_or_else(|error| {
             eprintln!("the build with the mutations cannot be run: {error}");
             ExitCode::FAILURE

@@ -37,6 +37,8 @@ pub enum Event {
     Refused { text: String },
     /// A disk failed.
     DiskFailed { volume: VolumeId, text: String },
+    /// A disk could not do something, and is kept.
+    DiskError { volume: VolumeId, text: String },
     /// A warning in words.
     Warning { text: String },
 }
@@ -59,7 +61,9 @@ impl Event {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Conflict { .. } => Severity::Debug,
-            Self::Refused { .. } | Self::Warning { .. } => Severity::Warning,
+            Self::Refused { .. } | Self::DiskError { .. } | Self::Warning { .. } => {
+                Severity::Warning
+            }
             Self::SplitBrain { .. } | Self::DiskFailed { .. } => Severity::Error,
             Self::Role { .. }
             | Self::PeerRole { .. }
@@ -84,7 +88,8 @@ impl Event {
             | Self::Generation { volume, .. }
             | Self::SplitBrain { volume, .. }
             | Self::Conflict { volume, .. }
-            | Self::DiskFailed { volume, .. } => Some(*volume),
+            | Self::DiskFailed { volume, .. }
+            | Self::DiskError { volume, .. } => Some(*volume),
             Self::Role { .. }
             | Self::PeerRole { .. }
             | Self::Connection { .. }
@@ -121,6 +126,7 @@ impl fmt::Display for Event {
             ),
             Self::Refused { text } | Self::Warning { text } => f.write_str(text),
             Self::DiskFailed { text, .. } => write!(f, "disk failed: {text}"),
+            Self::DiskError { text, .. } => write!(f, "disk error: {text}"),
         }
     }
 }

@@ -189,6 +189,7 @@ impl Engine {
             }
             Stage::Saving(0) => {
                 self.volumes[v].attaching = false;
+                self.volumes[v].durable.lack = super::disk_error::Lack::Known;
                 let flags = self.volumes[v].metadata().superblock.flags;
                 // A Primary that went on through its peer has newer data than this disk may hold:
                 // the verdict tells.
@@ -233,6 +234,7 @@ impl Engine {
         let mut metadata = recovered.metadata;
         let superblock = &mut metadata.superblock;
         superblock.flags.attached = true;
+        superblock.flags.al_disabled = !self.config.options.al_updates;
         superblock.flags.primary = primary;
         superblock.flags.crashed_primary &= !mutation::on(Mutation::CrashForgotten);
         superblock.node = Some(node);
@@ -343,6 +345,7 @@ impl Engine {
             Stage::Draining => {
                 // A lost peer may come back, and what is in flight ends well; if it does not, that
                 // is decided as ever.
+                self.end_suspension(out);
                 if self.link_holds() || self.undecided() {
                     return Ok(Some(Stage::Draining));
                 }

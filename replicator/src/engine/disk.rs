@@ -87,7 +87,7 @@ impl Engine {
             DiskUse::Unit(unit) => self.on_unit_op(v, unit, result, out),
             DiskUse::Read(reader, range) => {
                 if let Err(error) = &result {
-                    self.fail_disk(v, &format!("read at {range}: {error}"), out);
+                    self.on_read_error(v, range, error, out);
                 }
                 self.on_read(v, reader, range, result, out);
             }
@@ -120,12 +120,9 @@ impl Engine {
         let gone = self.volumes[v].meta.is_none();
         let work = self.volumes[v].work.get_mut(&unit).expect("just seen");
         let (more, failed) = (!work.ops.is_empty(), work.failed || gone);
-        let reading = matches!(work.work, Work::ResyncRead(..));
         if let Some(error) = why {
-            let what = if reading { "read" } else { "write" };
-            if !reading {
-                self.fail_disk(v, &format!("{what}: {error}"), out);
-            }
+            let work = self.volumes[v].work.get(&unit).expect("just seen").work.clone();
+            self.on_write_error(v, &work, &error, out);
         }
         if more && !failed && self.volumes[v].has_disk() {
             self.next_unit_op(v, unit, out);
@@ -148,7 +145,10 @@ impl Engine {
                 let data = done.data.filter(|_| !failed);
                 self.resync_read_done(v, epoch, range, data, out);
             }
-            Work::ResyncWrite(range, _) => self.resync_write_done(v, range, failed),
+            Work::ResyncWrite(range, _) => {
+                self.repair_done(v, range, failed);
+                self.resync_write_done(v, range, failed);
+            }
         }
         for unit in ready {
             self.start_unit(v, unit, out);
@@ -165,12 +165,14 @@ impl Engine {
         let volume = vol.id;
         out.push(Effect::Event(Event::DiskFailed { volume, text: why.to_owned() }));
         self.set_disk(v, DiskState::Failed, why, out);
+        self.lose_disk_to_peer(v);
         self.drop_disk(v, out);
         self.set_disk(v, DiskState::Diskless, "the disk failed", out);
         if self.volumes[v].joined() {
             self.send(Message::DiskIs { volume, disk: DiskState::Diskless }, out);
             // From now on our clients read there.
             self.say_settled(v, out);
+            self.ask_lack(v, out);
         }
         self.command_lost_disk(v, why, out);
         self.touch(v);
@@ -219,8 +221,11 @@ impl Engine {
         for then in flushes {
             self.flush_then(v, then, false, out);
         }
+        self.volumes[v].repairs.clear();
         if self.volumes[v].minted == Minted::Saving {
             self.volumes[v].minted = Minted::No;
+            self.answer_peer_flushes(v, false, out);
+            self.fail_held_for_generation(v, out);
         }
         let vol = &self.volumes[v];
         if !vol.replicates() && !matches!(vol.mode, Mode::Waiting { .. }) {

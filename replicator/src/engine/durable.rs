@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::disk::DiskUse;
+use super::disk_error::Lack;
 use super::volume::{Minted, Mode};
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{LinkEpoch, RequestId};
@@ -53,6 +54,8 @@ pub(super) struct Durability {
 
     /// Ranges of answered writes that are not known durable at the peer, by number.
     undurable: BTreeMap<u64, ByteRange>,
+    /// Bytes of writes that were sent and are not known durable at the peer.
+    outstanding: u64,
     /// Every write up to this number is durable at the peer.
     peer_durable: u64,
     /// The peer's own writes up to this number are durable at the peer; nothing if that is not
@@ -63,6 +66,10 @@ pub(super) struct Durability {
     next_flush: u64,
     /// A flush that the log wants, not a client.
     log_flush: Option<u64>,
+    /// What of the answers that rest on the peer's copy alone.
+    pub lack: Lack,
+    /// Flushes of the peer that wait for our generation.
+    pub peer_flushes: Vec<(LinkEpoch, u64)>,
 
     /// The peer's writes that are on the local disk, above the first gap.
     applied: BTreeSet<u64>,
@@ -104,6 +111,12 @@ impl Durability {
         self.peer_own_durable = None;
     }
 
+    /// A number for the next flush to ask the peer for.
+    pub(super) const fn next_flush_id(&mut self) -> u64 {
+        self.next_flush += 1;
+        self.next_flush
+    }
+
     /// Both nodes flush before they agree on a session.
     pub(super) fn both_are_flushed(&mut self) {
         self.peer_own_durable = Some(0);
@@ -119,11 +132,42 @@ impl Durability {
         self.done += 1;
     }
 
+    /// Whether the peer may be sent so many bytes more: what it may lose is bounded. One write may
+    /// be larger than the bound.
+    pub(super) const fn has_room(&self, bytes: u64, limit: u64) -> bool {
+        self.outstanding == 0 || self.outstanding + bytes <= limit
+    }
+
+    /// A write is on its way to the peer.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.outstanding += bytes;
+    }
+
+    /// The peer does not have it, or has it for good.
+    pub(super) fn not_sent(&mut self, bytes: u64) {
+        self.outstanding = self.outstanding.saturating_sub(bytes);
+    }
+
     /// The peer has answered a write.
     pub(super) fn acked(&mut self, seq: u64, range: ByteRange) {
         if seq > self.peer_durable {
             self.undurable.insert(seq, range);
+        } else {
+            self.not_sent(range.len);
         }
+    }
+
+    /// Every write up to this number is durable at the peer.
+    fn durable_at_peer(&mut self, upto: u64) {
+        self.peer_durable = self.peer_durable.max(upto);
+        let rest = self.undurable.split_off(&(upto + 1));
+        let gone = std::mem::replace(&mut self.undurable, rest);
+        self.not_sent(gone.values().map(|range| range.len).sum());
+    }
+
+    /// Whether not more than this may be lost at the peer.
+    pub(super) fn is_bounded(&self, limit: u64) -> bool {
+        self.outstanding <= limit
     }
 
     /// What becomes marks if the peer is lost now.
@@ -144,6 +188,7 @@ impl Durability {
     /// What this node sent counts no more.
     pub(super) fn end_sending(&mut self) {
         self.undurable.clear();
+        self.outstanding = 0;
         self.peer_durable = 0;
         self.log_flush = None;
         self.pending_clear.clear();
@@ -216,13 +261,19 @@ impl Durability {
     /// When the peer's writes are to be flushed, unless that is under way.
     pub(super) fn flush_due(&self, options: &Options) -> Option<Time> {
         let since = self.unflushed_since.filter(|_| self.running.is_none())?;
-        let full = self.unflushed_bytes >= options.flush_bytes;
+        let full = self.unflushed_bytes >= unasked_flush(options);
         Some(if full { since } else { since + options.flush_interval })
     }
 
     pub(super) fn everything_durable_at_peer(&self) -> bool {
         self.undurable.is_empty()
     }
+}
+
+/// So many bytes of the peer's writes are made durable without being asked: half of what the peer
+/// may have outstanding, so that it does not come to a stand.
+const fn unasked_flush(options: &Options) -> u64 {
+    options.flush_bytes / 2
 }
 
 impl Engine {
@@ -337,6 +388,9 @@ impl Engine {
                 self.part_done(request, result, out);
             }
             FlushThen::Peer(epoch, id) => {
+                if ok && self.peer_waits_for_generation(v) {
+                    return self.volumes[v].durable.peer_flushes.push((epoch, id));
+                }
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
                     if ok {
@@ -366,7 +420,10 @@ impl Engine {
             return;
         }
         if !self.volumes[v].has_disk() && !self.volumes[v].peer_has_good() {
-            return self.fail_flushes(v, out);
+            if !self.suspends(v) {
+                self.fail_flushes(v, out);
+            }
+            return;
         }
         if self.volumes[v].replicates() {
             return self.ask_client_flushes(v, out);
@@ -415,6 +472,9 @@ impl Engine {
     pub(super) fn unask_flushes(&mut self, v: usize) {
         let durable = &mut self.volumes[v].durable;
         durable.log_flush = None;
+        if matches!(durable.lack, Lack::Asked(_)) {
+            durable.lack = Lack::Unasked;
+        }
         for flush in durable.flushes.values_mut() {
             *flush = PeerFlush::Unasked;
         }
@@ -450,6 +510,8 @@ impl Engine {
         if durable.log_flush == Some(id) {
             durable.log_flush = None;
         }
+        self.on_lack_answered(v, id, ok, out);
+        let durable = &mut self.volumes[v].durable;
         // A flush that failed there means that the disk is gone there; the next message says so,
         // and then the marks answer for it.
         if ok {
@@ -473,15 +535,14 @@ impl Engine {
         if upto >= vol.session.next_seq {
             return self.protocol_error("a write durable that was not sent", out);
         }
-        vol.durable.peer_durable = vol.durable.peer_durable.max(upto);
-        vol.durable.undurable = vol.durable.undurable.split_off(&(upto + 1));
+        vol.durable.durable_at_peer(upto);
         self.touch(v);
     }
 
     /// A receiver makes the peer's writes durable by itself, so that the peer's list stays short.
     pub(super) fn pump_own_flush(&mut self, v: usize, out: &mut Effects) {
         let (interval, limit) =
-            (self.config.options.flush_interval, self.config.options.flush_bytes);
+            (self.config.options.flush_interval, unasked_flush(&self.config.options));
         let now = self.now;
         let durable = &self.volumes[v].durable;
         let due = durable.unflushed_since.is_some_and(|since| now.since(since) >= interval);

@@ -109,6 +109,10 @@ impl Engine {
             }
             _ => {}
         }
+        if !has_data(peer_disk) && peer_disk != DiskState::DUnknown {
+            self.stand_in_for_peer_disk(v, out);
+        }
+        self.ask_lack(v, out);
         self.mint_for_marking(v, out);
         self.pump_parked_mirrors(v, out);
         self.release_ghosts(v, out);
@@ -150,7 +154,7 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let mut lost = Vec::new();
         for (id, write) in &mut vol.local {
-            if write.peer == PeerPart::Marked {
+            if matches!(write.peer, PeerPart::Marked | PeerPart::Failed) {
                 write.peer = PeerPart::Failed;
                 lost.push(*id);
             }

@@ -45,7 +45,7 @@ impl LogUse {
     pub(super) fn use_extent(&mut self, meta: Option<&mut Metadata>, range: ByteRange) -> bool {
         let extent = ExtentNo::of_byte(range.offset);
         let Some(meta) = meta else { return true };
-        if mutation::on(Mutation::SkipActivityLog) {
+        if meta.superblock.flags.al_disabled || mutation::on(Mutation::SkipActivityLog) {
             return true;
         }
         if !meta.al.is_hot(extent) || self.heating.contains(&extent) {

@@ -155,6 +155,13 @@ impl Engine {
         let (range, fua, kind) = (write.range, write.fua, write.kind());
         let stale = write.stale;
         if failed {
+            let vol = &mut self.volumes[v];
+            if vol.takes_writes() && vol.peer_has_good() {
+                // The disk stays without it: our own clients read it at the peer.
+                self.degrade(v, range, out);
+            } else {
+                vol.mark(range);
+            }
             return self.answer_mirror(v, seq, AckKind::Failed, out);
         }
         if !stale {

@@ -8,6 +8,7 @@
 //! | `read` | when a read may be answered, and by whom |
 //! | `order` | which disk work waits for which |
 //! | `disk` | disk operations in their turn, and the loss of a disk |
+//! | `disk_error`, `repair` | what becomes of a disk with errors, and of what it could not read |
 //! | `log` | when an extent is hot, and may go cold |
 //! | `durable` | flushes, and what is durable where |
 //! | `superblock` | one superblock write at a time, and what goes on after it |
@@ -23,6 +24,7 @@
 mod auth;
 mod command;
 mod disk;
+mod disk_error;
 mod durable;
 mod handshake;
 mod join;
@@ -32,6 +34,7 @@ mod mirror;
 mod order;
 mod picture;
 mod read;
+mod repair;
 mod request;
 mod resync;
 mod role;
@@ -177,7 +180,7 @@ impl Engine {
         let holds = self.link_holds();
         let volumes = self.volumes.iter().flat_map(|vol| {
             let waiting = match vol.mode {
-                Mode::Waiting { deadline } if !holds => Some(deadline),
+                Mode::Waiting { deadline } if !holds && deadline != solo::NEVER => Some(deadline),
                 Mode::Waiting { .. } | Mode::Alone | Mode::Joined => None,
             };
             let settled = (vol.joined() && !vol.settled_unsaid.is_empty()).then_some(self.now);
@@ -345,7 +348,9 @@ impl Engine {
     }
 
     fn check_invariants(&self) {
+        let limit = self.config.options.flush_bytes.max(types::EXTENT_BYTES);
         for vol in &self.volumes {
+            assert!(vol.durable.is_bounded(limit), "more may be lost at the peer than was allowed");
             assert!(vol.by_seq.len() <= vol.local.len(), "a numbered write is remembered");
             assert!(
                 vol.meta.is_none() || vol.disk != types::DiskState::Diskless,

@@ -41,7 +41,7 @@ impl Engine {
             resync_bytes: vol.resync_bytes,
             undurable_writes: vol.durable.undurable().count() as u64,
             undurable_bytes: vol.durable.undurable().map(|range| range.len).sum(),
-            suspended: false,
+            suspended: self.suspends_now(vol.id),
             counters: vol.counters,
         }
     }

@@ -58,6 +58,8 @@ enum Unsettled {
     Mirror(u64),
     /// Writes of the peer in a session that is over.
     Ghosts,
+    /// Our generation, without which what a peer with no disk reads here could be taken back.
+    Generation,
 }
 
 /// A read that is done and may not be answered yet.
@@ -72,7 +74,9 @@ impl Volume {
     /// Whether the local disk has these bytes as they should be.
     fn has_good(&self, range: ByteRange) -> bool {
         match self.disk {
-            DiskState::UpToDate | DiskState::Consistent => self.meta.is_some(),
+            DiskState::UpToDate | DiskState::Consistent => {
+                self.meta.is_some() && !self.is_unreadable(range)
+            }
             DiskState::Inconsistent if self.joined() => {
                 let marked = |meta: &Metadata| meta.bitmap.any(range.blocks());
                 self.meta
@@ -122,7 +126,7 @@ impl Volume {
 impl Engine {
     /// Starts, or starts again, what of a client's read is not there yet.
     pub(super) fn start_client_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
-        let holds = self.link_holds();
+        let (holds, suspends) = (self.link_holds(), self.suspends(v));
         let Some(request) = self.requests.get_mut(&id) else { return };
         let read = request.read.as_mut().expect("the request is a read");
         let vol = &mut self.volumes[v];
@@ -138,7 +142,7 @@ impl Engine {
             read.pieces = vec![(read.range, None)];
         } else if vol.joined() && vol.peer_disk == DiskState::UpToDate && !holds {
             read.pieces = read.range.split(EXTENT_BYTES).map(|piece| (piece, None)).collect();
-        } else if matches!(vol.mode, Mode::Waiting { .. }) || holds {
+        } else if matches!(vol.mode, Mode::Waiting { .. }) || holds || suspends {
             // The peer may be back in a moment.
             return self.volumes[v].parked_reads.push(id);
         } else {
@@ -162,6 +166,10 @@ impl Engine {
             self.next_op += 1;
             let volume = vol.id;
             self.peer_reads.insert(id, (v, reader, range));
+            if self.volumes[v].readable() {
+                // Where nobody reads otherwise nobody has been told what has settled.
+                self.say_settled(v, out);
+            }
             self.send(Message::Read { volume, id, range }, out);
         }
     }
@@ -228,11 +236,19 @@ impl Engine {
 
     fn answer_reader(&mut self, v: usize, reader: Reader, data: Option<Bytes>, out: &mut Effects) {
         match reader {
+            Reader::Peer(..) if data.is_some() && self.peer_waits_for_generation(v) => {
+                let data = data.expect("just seen");
+                let waits_for = BTreeSet::from([Unsettled::Generation]);
+                self.volumes[v].held.push(HeldRead { reader, data, waits_for });
+            }
             Reader::Peer(epoch, id) => {
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
                     self.send(Message::ReadDone { volume, id, data }, out);
                 }
+            }
+            Reader::Client(id, _) if data.is_none() && self.suspends(v) && self.is_whole(id) => {
+                self.start_client_read(v, id, out);
             }
             Reader::Client(id, index) => {
                 let Some(request) = self.requests.get_mut(&id) else { return };
@@ -326,6 +342,22 @@ impl Engine {
     pub(super) fn release_ghosts(&mut self, v: usize, out: &mut Effects) {
         self.volumes[v].ghosts.clear();
         self.release(v, Unsettled::Ghosts, out);
+    }
+
+    /// Our generation is durable.
+    pub(super) fn release_generation(&mut self, v: usize, out: &mut Effects) {
+        self.release(v, Unsettled::Generation, out);
+    }
+
+    /// The disk that it was to be on is gone.
+    pub(super) fn fail_held_for_generation(&mut self, v: usize, out: &mut Effects) {
+        let held = std::mem::take(&mut self.volumes[v].held);
+        let waits = |read: &HeldRead| read.waits_for.contains(&Unsettled::Generation);
+        let (lost, held): (Vec<_>, Vec<_>) = held.into_iter().partition(waits);
+        self.volumes[v].held = held;
+        for read in lost {
+            self.answer_reader(v, read.reader, None, out);
+        }
     }
 
     pub(super) fn release_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {

@@ -86,7 +86,7 @@ impl Engine {
                 }
                 Payload::Zero { unmap } => Payload::Zero { unmap: *unmap },
             };
-            vol.queue.push_back(Piece { request: id, range: piece, payload, fua });
+            vol.queue.push_back(Piece { request: id, range: piece, payload, fua, waited: false });
             request.left += 1;
         }
         if request.left == 0 {

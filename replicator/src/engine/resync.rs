@@ -176,8 +176,16 @@ impl Engine {
     ) {
         let vol = &mut self.volumes[v];
         let source = matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. }));
-        if !source || range.end() > vol.size {
+        if range.end() > vol.size || vol.sync.is_some() && !source {
             return self.protocol_error("a resync request where no resync is", out);
+        }
+        if !source {
+            // The peer's disk cannot read there.
+            if !vol.readable() {
+                let volume = vol.id;
+                return self.send(Message::ResyncFailed { volume, range }, out);
+            }
+            vol.helping.push(range);
         }
         vol.locks.push(range);
         self.place(v, range, Work::ResyncRead(range, epoch), out);
@@ -195,10 +203,12 @@ impl Engine {
         let vol = &mut self.volumes[v];
         vol.unlock(range);
         let source = matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. }));
+        let helped = vol.helping.iter().position(|helping| *helping == range);
+        let helped = helped.map(|at| vol.helping.swap_remove(at)).is_some();
         // What was asked for by an older link was read before writes that the target sends again
         // by this one: it would overwrite them there.
         let stale = !current && !mutation::on(Mutation::StaleResyncData);
-        if !source || stale || !vol.joined() {
+        if !source && !helped || stale || !vol.joined() {
             return;
         }
         let volume = vol.id;
@@ -207,7 +217,7 @@ impl Engine {
         };
         vol.counters.read_bytes += range.len;
         vol.counters.sent_bytes += range.len;
-        vol.resync_bytes += range.len;
+        vol.resync_bytes += if helped { 0 } else { range.len };
         let data = (!is_zero(&data)).then_some(data);
         self.send(Message::ResyncData { volume, range, data }, out);
     }
@@ -220,9 +230,17 @@ impl Engine {
         out: &mut Effects,
     ) {
         let vol = &mut self.volumes[v];
+        if vol.is_repair(range) {
+            vol.counters.received_bytes += range.len;
+            return self.place(v, range, Work::ResyncWrite(range, data), out);
+        }
+        let diskless = vol.meta.is_none();
         let target = vol.sync.as_mut().and_then(Sync::target);
         let Some(target) = target.and_then(|target| target.take(range)) else {
-            return self.protocol_error("resync data that was not asked for", out);
+            if !diskless {
+                self.protocol_error("resync data that was not asked for", out);
+            }
+            return;
         };
         target.writing.push(range);
         vol.counters.received_bytes += range.len;
@@ -246,9 +264,17 @@ impl Engine {
 
     pub(super) fn on_resync_failed(&mut self, v: usize, range: ByteRange, out: &mut Effects) {
         let vol = &mut self.volumes[v];
+        if vol.is_repair(range) {
+            vol.unlock(range);
+            return self.repair_done(v, range, true);
+        }
+        let diskless = vol.meta.is_none();
         let target = vol.sync.as_mut().and_then(Sync::target);
         let Some(target) = target.and_then(|target| target.take(range)) else {
-            return self.protocol_error("an answer to what was not asked for", out);
+            if !diskless {
+                self.protocol_error("an answer to what was not asked for", out);
+            }
+            return;
         };
         target.failed += range.blocks().len();
         vol.unlock(range);
@@ -423,6 +449,8 @@ impl Engine {
         for range in free {
             vol.unlock(range);
         }
+        vol.repairs.retain(|range| writing.contains(range));
+        vol.helping.clear();
         if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
             target.asked.clear();
             target.writing.retain(|range| writing.contains(range));

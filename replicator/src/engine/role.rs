@@ -244,6 +244,7 @@ impl Engine {
             }
             Stage::Saving(0) => {
                 self.set_role(Role::Secondary, "secondary", out);
+                self.end_suspension(out);
                 self.send_role(out);
                 Ok(None)
             }

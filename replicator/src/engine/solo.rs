@@ -4,19 +4,27 @@
 
 use super::Engine;
 use super::superblock::Then;
-use super::volume::{Minted, Mode};
+use super::volume::{Minted, Mode, has_data};
 use super::write::PeerPart;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
+use crate::options::OnNoData;
 use metadata::{Cause, GenerationId};
-use types::ByteRange;
 use types::mutation::{self, Mutation};
+use types::{ByteRange, Role, Time, VolumeId};
+
+/// The deadline of a suspension.
+pub(super) const NEVER: Time = Time(u64::MAX);
 
 impl Engine {
     /// The peer counts as lost for this volume.
     pub(super) fn decide_alone(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         assert!(!vol.joined(), "a peer that is there is not lost");
+        if self.suspends(v) {
+            return self.suspend(v, out);
+        }
+        let vol = &mut self.volumes[v];
         vol.mode = Mode::Alone;
         if !vol.readable() {
             // Nothing to go on with: what a reader saw of the peer's unsettled writes may never
@@ -50,21 +58,64 @@ impl Engine {
             self.end_session(v);
         }
         self.fail_marked(v, out);
-        self.fail_flushes(v, out);
+        if !self.suspends(v) {
+            self.fail_flushes(v, out);
+        }
+    }
+
+    /// Whether requests that no good copy can serve wait (`on-no-data-accessible suspend-io`).
+    pub(super) fn suspends(&self, v: usize) -> bool {
+        let vol = &self.volumes[v];
+        let wanted = self.config.options.on_no_data_accessible == OnNoData::SuspendIo;
+        let serves = self.role == Role::Primary && !self.stopping();
+        wanted && serves && !vol.readable() && !vol.peer_has_good()
+    }
+
+    /// Whether it does, and the wait for a lost peer is over.
+    pub(super) fn suspends_now(&self, volume: VolumeId) -> bool {
+        self.find_volume(volume).is_some_and(|v| {
+            let patient = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
+            let waiting = matches!(self.volumes[v].mode, Mode::Waiting { .. });
+            self.suspends(v) && (patient || !waiting)
+        })
+    }
+
+    /// The peer that has the data is waited for without end: it may come back into the session.
+    fn suspend(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        if vol.mode != (Mode::Waiting { deadline: NEVER }) {
+            vol.mode = Mode::Waiting { deadline: NEVER };
+            let text = "I/O is suspended: no UpToDate copy can be reached; connect the peer, or                         attach a disk with the data";
+            out.push(Effect::Event(Event::Warning { text: text.to_owned() }));
+        }
+    }
+
+    /// Nobody waits any longer for data that may never come back.
+    pub(super) fn end_suspension(&mut self, out: &mut Effects) {
+        for v in 0..self.volumes.len() {
+            if self.volumes[v].mode == (Mode::Waiting { deadline: NEVER }) {
+                self.decide_alone(v, out);
+            }
+        }
     }
 
     /// Makes durable that the peer lacks what is answered from now on. The session is over with
     /// it: what the peer did not answer, or may still lose, is marked.
     fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
+        let there = self.session_open(v);
         let vol = &mut self.volumes[v];
         if vol.meta.is_none() || vol.minted == Minted::Saving {
             return;
         }
         if vol.minted == Minted::Yes {
+            if !there && has_data(vol.peer_disk) && vol.session.resumable() {
+                // The generation was made for a copy there that lacks a write; now it lacks all.
+                self.end_session(v);
+            }
             return self.cover_marked(v, out);
         }
         vol.minted = Minted::Saving;
-        if vol.joined() {
+        if there {
             // The peer is there without a disk: it goes on in the session, and what its disk may
             // have lost is marked.
             let lost: Vec<ByteRange> = vol.durable.undurable().collect();
@@ -77,7 +128,7 @@ impl Engine {
             self.end_session(v);
         }
         let id = GenerationId::from_random(self.ids.next_u64());
-        let id = id.with_primary(self.role == types::Role::Primary);
+        let id = id.with_primary(self.role == Role::Primary);
         let (node, now) = (self.config.node, self.now);
         let vol = &mut self.volumes[v];
         let superblock = &mut vol.metadata().superblock;
@@ -95,12 +146,15 @@ impl Engine {
         let cause = cause.to_owned();
         out.push(Effect::Event(Event::Generation { volume, id, cause }));
         self.save_superblock(v, Then::Minted, out);
-        self.hello_is_stale(out);
+        if !there {
+            self.hello_is_stale(out);
+        }
     }
 
     /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.
     /// Done again it does nothing more.
     pub(super) fn end_session(&mut self, v: usize) {
+        self.fail_at_peer_alone(v);
         let vol = &mut self.volumes[v];
         vol.session.ended = true;
         let mut lost: Vec<ByteRange> = vol.durable.undurable().collect();
@@ -134,6 +188,8 @@ impl Engine {
     pub(super) fn on_minted(&mut self, v: usize, out: &mut Effects) {
         self.volumes[v].minted = Minted::Yes;
         self.release_ghosts(v, out);
+        self.release_generation(v, out);
+        self.answer_peer_flushes(v, true, out);
         self.cover_marked(v, out);
         self.pump_parked_mirrors(v, out);
         self.touch(v);

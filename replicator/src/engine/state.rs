@@ -84,9 +84,9 @@ impl Engine {
             self.set_replication(v, ReplicationState::Established, "the peer's disk is gone", out);
         }
         self.give_up_peer_reads(v, out);
-        if !self.volumes[v].local.is_empty() {
-            self.go_on_alone(v, "the peer's disk is gone", out);
-        }
+        self.volumes[v].helping.clear();
+        self.volumes[v].repairs.clear();
+        self.stand_in_for_peer_disk(v, out);
     }
 
     /// All marks of a full resync are durable: a crash need not set them all again.

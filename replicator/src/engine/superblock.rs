@@ -29,6 +29,8 @@ pub(super) enum Then {
     Handshake(crate::input::LinkEpoch),
     /// The end of a resync, at its target.
     Adopted,
+    /// A copy that lacks a write is Inconsistent.
+    Degraded,
 }
 
 /// Versions of one superblock.
@@ -151,6 +153,7 @@ impl Engine {
             Then::Command => self.command_saved(v, out),
             Then::Handshake(epoch) => self.handshake_saved(epoch, out),
             Then::Adopted => self.on_adopted(v, out),
+            Then::Degraded => self.lack_is_known(v, out),
         }
     }
 }

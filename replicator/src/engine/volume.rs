@@ -78,7 +78,7 @@ pub(super) enum Payload {
 }
 
 /// What a place in the local order is for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     /// A write of this node's client.
     Local(WriteId),
@@ -125,6 +125,10 @@ pub(super) struct Volume {
     pub locks: Vec<ByteRange>,
     /// Pieces that met a lock.
     pub locked: Vec<Piece>,
+    /// What the local disk could not read, on its way from the peer: read there until it is written.
+    pub repairs: Vec<ByteRange>,
+    /// What the peer's disk could not read, being read for it.
+    pub helping: Vec<ByteRange>,
     /// Reads that need the peer and do not have it just now.
     pub parked_reads: Vec<RequestId>,
 
@@ -179,6 +183,8 @@ impl Volume {
             queue: VecDeque::new(),
             locks: Vec::new(),
             locked: Vec::new(),
+            repairs: Vec::new(),
+            helping: Vec::new(),
             parked_reads: Vec::new(),
             local: BTreeMap::new(),
             by_seq: BTreeMap::new(),

@@ -22,6 +22,8 @@ pub(super) struct Piece {
     pub range: ByteRange,
     pub payload: Payload,
     pub fua: bool,
+    /// It had to wait for the activity log.
+    pub waited: bool,
 }
 
 /// How far the local disk is with a write.
@@ -65,6 +67,8 @@ pub(super) struct LocalWrite {
     pub seq: u64,
     pub seen: u64,
     pub disk: DiskPart,
+    /// What its client is told if it fails.
+    pub error: IoError,
     pub peer: PeerPart,
     /// A concurrent write of the peer, who is the arbiter, prevailed.
     pub lost_conflict: bool,
@@ -82,18 +86,30 @@ impl Engine {
         if !self.admits(v) {
             return;
         }
+        let limit = self.config.options.flush_bytes;
         while let Some(piece) = self.volumes[v].queue.pop_front() {
             if !self.requests.contains_key(&piece.request) {
                 continue;
             }
+            let suspends = self.suspends(v);
             let vol = &mut self.volumes[v];
             if vol.is_locked(piece.range) {
                 vol.locked.push(piece);
+            } else if !vol.replicates() && !vol.readable() && suspends {
+                return vol.queue.push_front(piece);
             } else if !vol.replicates() && !vol.readable() {
                 // on-no-data-accessible io-error: neither disk can be written usefully.
                 self.part_done(piece.request, Err(IoError::Io), out);
             } else if vol.takes_writes() && !vol.log.use_extent(vol.meta.as_mut(), piece.range) {
-                vol.log.wait(piece);
+                vol.counters.al_misses += u64::from(!piece.waited);
+                vol.log.wait(Piece { waited: true, ..piece });
+            } else if vol.replicates() && !vol.durable.has_room(piece.range.len, limit) {
+                // The peer is asked to make durable what it has.
+                vol.queue.push_front(piece);
+                if !self.volumes[v].durable.everything_durable_at_peer() {
+                    self.ask_peer_durable(v, out);
+                }
+                return;
             } else {
                 self.start_write(v, piece, out);
             }
@@ -102,7 +118,7 @@ impl Engine {
 
     /// Number, `seen`, place in the local order and place in the link's queue, in one step.
     fn start_write(&mut self, v: usize, piece: Piece, out: &mut Effects) {
-        let Piece { request, range, payload, fua } = piece;
+        let Piece { request, range, payload, fua, waited } = piece;
         let id = WriteId(self.next_write);
         self.next_write += 1;
         let vol = &mut self.volumes[v];
@@ -112,6 +128,7 @@ impl Engine {
             seq = vol.session.next_seq;
             vol.session.next_seq += 1;
             vol.by_seq.insert(seq, id);
+            vol.durable.sent(range.len);
             vol.counters.pending += 1;
         } else if !mutation::on(Mutation::NeitherSentNorMarked) {
             vol.mark(range);
@@ -131,6 +148,7 @@ impl Engine {
             seq,
             seen,
             disk,
+            error: IoError::Io,
             peer,
             lost_conflict: false,
         };
@@ -142,6 +160,7 @@ impl Engine {
         }
         if local {
             let vol = &mut self.volumes[v];
+            vol.counters.al_hits += u64::from(!waited);
             vol.log.begin(ExtentNo::of_byte(range.offset), seq);
             let work = Work::Local(id);
             self.place(v, range, work, out);
@@ -197,6 +216,7 @@ impl Engine {
                 // The peer's disk is gone, and it says so in its next message.
                 write.peer = PeerPart::Marked;
                 let range = write.range;
+                vol.durable.not_sent(range.len);
                 vol.mark(range);
                 self.go_on_alone(v, "the peer's disk failed", out);
             }
@@ -226,10 +246,15 @@ impl Engine {
         let result = match (write.disk, write.peer) {
             (DiskPart::Done, PeerPart::Pending { .. }) if early => Ok(()),
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
-            (_, PeerPart::Failed) => Err(IoError::Io),
-            (DiskPart::Done, _) | (DiskPart::Lost, PeerPart::Acked) => Ok(()),
-            (DiskPart::Lost, PeerPart::Covered) => Err(IoError::Io),
+            (_, PeerPart::Failed) => Err(write.error),
+            (DiskPart::Done, _) => Ok(()),
+            (DiskPart::Lost, PeerPart::Acked) => match self.settle_at_peer_alone(v, id, out) {
+                Some(result) => result,
+                None => return,
+            },
+            (DiskPart::Lost, PeerPart::Covered) => Err(write.error),
         };
+        let vol = &mut self.volumes[v];
         let write = vol.local.remove(&id).expect("just seen");
         if (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked) {
             self.note_both_have(v, write.range);

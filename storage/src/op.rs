@@ -214,6 +214,33 @@ impl DeviceError {
     }
 }
 
-fn describe_errno(errno: i32) -> std::io::Error {
-    std::io::Error::from_raw_os_error(errno)
+/// The name by which manuals and the kernel's log have it, and what it means.
+fn describe_errno(errno: i32) -> String {
+    let meaning = std::io::Error::from_raw_os_error(errno);
+    match ERRNO_NAMES.iter().find(|(known, _)| known.raw_os_error() == errno) {
+        Some((_, name)) => format!("{name}, {meaning}"),
+        None => meaning.to_string(),
+    }
 }
+
+/// What disks and file systems say.
+const ERRNO_NAMES: &[(Errno, &str)] = &[
+    (Errno::IO, "EIO"),
+    (Errno::NOSPC, "ENOSPC"),
+    (Errno::DQUOT, "EDQUOT"),
+    (Errno::ROFS, "EROFS"),
+    (Errno::FBIG, "EFBIG"),
+    (Errno::NXIO, "ENXIO"),
+    (Errno::NODEV, "ENODEV"),
+    (Errno::NODATA, "ENODATA"),
+    (Errno::ILSEQ, "EILSEQ"),
+    (Errno::REMOTEIO, "EREMOTEIO"),
+    (Errno::NOLINK, "ENOLINK"),
+    (Errno::TIMEDOUT, "ETIMEDOUT"),
+    (Errno::BUSY, "EBUSY"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::NOMEM, "ENOMEM"),
+    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::PERM, "EPERM"),
+    (Errno::STALE, "ESTALE"),
+];

@@ -229,6 +229,11 @@ fn lock(path: &Path, file: &File, read_only: bool) -> Result<(), OpenError> {
         Ok(()) => Ok(()),
         Err(Errno::WOULDBLOCK) => {
             let by = match lock_holder(file) {
+                // Two volumes, or the data and metadata of one, by paths that lead to the same.
+                Some(pid) if pid == std::process::id() => format!(
+                    "this very process {pid} has it open already, as the `disk` or `meta-disk` of \
+                     another volume, or by another name; give each its own"
+                ),
                 Some(pid) => format!("process {pid} holds a lock on it; `repadm down` there first"),
                 None => "another process holds a lock on it; `repadm down` there first".into(),
             };

@@ -304,6 +304,8 @@ words! {
 pub struct DiskOptions {
     /// How many extents of 4 MiB may be hot at once.
     pub al_extents: u32,
+    /// Keep the activity log. Without it everything is copied after a crash of a Primary.
+    pub al_updates: bool,
     /// Use this many bytes of the disk; `None` = as many as the smaller disk has.
     pub size: Option<u64>,
     /// What to do about an error of the disk.
@@ -323,12 +325,16 @@ pub struct DiskOptions {
 }
 
 /// `options { … }`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceOptions {
     /// Become Primary when a client opens the device. Unlike DRBD 9, off unless asked for.
     pub auto_promote: bool,
     /// What happens to requests when no node reached has the data.
     pub on_no_data_accessible: OnNoData,
+    /// What the peer has written is made durable there after at most this time.
+    pub durable_interval: Span,
+    /// The same after at most so many bytes.
+    pub durable_limit: u64,
 }
 
 /// `startup { … }`. A waiting time of `None` means for ever.

@@ -41,6 +41,9 @@ pub enum Command {
         resource: String,
         /// Only this volume.
         volume: Option<VolumeId>,
+        /// The resource as it is configured now: a `config::Resource` as JSON. Its disks are
+        /// taken instead of those that the daemon knew; without it, those.
+        config: Option<serde_json::Value>,
     },
     /// Let the disks go.
     Detach {

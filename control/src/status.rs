@@ -74,6 +74,8 @@ pub struct VolumeStatus {
     pub minor: Option<u32>,
     /// The disk of the configuration; nothing if this node has no copy.
     pub disk_path: Option<PathBuf>,
+    /// Where the metadata are, if not at the end of that disk.
+    pub meta_disk_path: Option<PathBuf>,
     /// How the disk is accessed, for instance `io_uring`; nothing if it is not attached.
     pub backend: Option<String>,
     /// The local copy.
@@ -86,6 +88,12 @@ pub struct VolumeStatus {
     pub size_bytes: u64,
     /// Blocks of 4 KiB that are marked out-of-sync.
     pub out_of_sync_blocks: u64,
+    /// Writes that the peer has answered and that are not known durable there.
+    pub undurable_writes: u64,
+    /// Their bytes.
+    pub undurable_bytes: u64,
+    /// Requests wait because no good copy can be reached.
+    pub suspended: bool,
     /// The name of its export.
     pub export: String,
     /// URIs under which clients reach it.
@@ -210,6 +218,8 @@ pub struct FlagStatus {
     pub peer_outdated: bool,
     /// Everything must be copied.
     pub full_sync: bool,
+    /// No activity log is kept.
+    pub al_disabled: bool,
 }
 
 /// Numbers that only grow, and three that do not.
@@ -226,6 +236,16 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Activity-log transactions.
     pub al_writes: u64,
+    /// Pieces of writes that found their extent hot.
+    pub al_hits: u64,
+    /// Pieces of writes that had to wait for a transaction.
+    pub al_misses: u64,
+    /// Reads that the local disk could not do.
+    pub read_errors: u64,
+    /// Writes that the local disk could not do, and that did not cost the disk.
+    pub write_errors: u64,
+    /// Blocks that the disk could not read, written anew from the peer's copy.
+    pub repaired_blocks: u64,
     /// Bitmap pages written.
     pub bm_writes: u64,
     /// Concurrent writes in which this node's prevailed.

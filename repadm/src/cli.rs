@@ -11,8 +11,8 @@ two dashes, works too: repadm -- --overwrite-data-of-peer primary all
 
 Known, and not built yet (they say so, exit code 10):
   invalidate invalidate-remote outdate verify pause-sync resume-sync adjust resize events2 show
-  dump-md apply-al wipe-md new-current-uuid suspend-io resume-io net-options disk-options
-  resource-options peer-device-options service split-brain config proc top
+  new-current-uuid suspend-io resume-io net-options disk-options resource-options
+  peer-device-options service split-brain config proc top
 
 Exit codes:
    0  done, also when there was nothing to do
@@ -241,6 +241,34 @@ pub enum Command {
         #[command(flatten)]
         on: Looked,
     },
+    /// Print the metadata of disks that no daemon has
+    #[command(name = "dump-md")]
+    DumpMd {
+        /// Also of a disk whose activity log is not applied: as it will be after that
+        #[arg(long)]
+        force: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Take the metadata off disks; the data stay
+    #[command(name = "wipe-md")]
+    WipeMd {
+        /// Do it without asking
+        #[arg(long)]
+        force: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Mark what was in flight when this node stopped, as attaching does, on disks that no daemon
+    /// has
+    #[command(name = "apply-al")]
+    ApplyAl {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
     /// Make two nodes on this machine in a temporary directory, and show what replication does
     Demo {
         /// Leave the nodes running, and print what to try next
@@ -278,10 +306,8 @@ pub enum Command {
 /// Commands whose names are kept for what they will do.
 pub const NOT_YET: &[&str] = &[
     "adjust",
-    "apply-al",
     "config",
     "disk-options",
-    "dump-md",
     "events2",
     "invalidate",
     "invalidate-remote",
@@ -301,7 +327,6 @@ pub const NOT_YET: &[&str] = &[
     "suspend-io",
     "top",
     "verify",
-    "wipe-md",
 ];
 
 /// Options that have a value, and stand before a command.

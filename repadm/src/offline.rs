@@ -6,11 +6,12 @@ use crate::render::generations::Copy;
 use config::{MetaDisk, Volume};
 use control::{FlagStatus, GenerationStatus, GenerationsStatus};
 use metadata::{
-    Batch, Expected, GenerationRecord, Generations, LoadError, Loader, Placement, Superblock,
+    Batch, Expected, GenerationRecord, Generations, LoadError, Loader, Placement, Recovered,
+    Superblock,
 };
 use std::path::{Path, PathBuf};
 use storage::{Backend, Device, OpenOptions};
-use types::{ByteRange, NodeId, VolumeId};
+use types::{ByteRange, NodeId};
 
 /// An open disk of this node, locked against the daemon and other tools.
 #[derive(Debug)]
@@ -137,6 +138,44 @@ impl Disks {
         }
         Ok(loader.superblock().expect("just seen").clone())
     }
+
+    /// All of the metadata, with what the log says applied to the bitmap in memory.
+    ///
+    /// # Errors
+    /// As [`Self::superblock`].
+    pub fn load(&self, expected: Expected) -> Result<Recovered, LoadError<Failure>> {
+        let meta = self.meta();
+        let mut read = |range| meta.read(range);
+        metadata::load(&mut read, meta.bytes(), self.placement(), Some(expected))
+    }
+}
+
+/// The disks of a volume that must have some on this node.
+///
+/// # Errors
+/// Exit code 10 if it has none; as [`Disks::open`].
+pub fn disks(name: &str, volume: &Volume, read_only: bool) -> Outcome<Disks> {
+    Disks::open(volume, read_only).map_err(|failure| failure.about(name))?.ok_or_else(|| {
+        let text = format!("{name}: it has no disk on this node, so there are no metadata");
+        Failure::new(Exit::Config, text)
+    })
+}
+
+/// Why the metadata of a volume cannot be used, with the disks named.
+pub fn unusable(name: &str, volume: &Volume, disks: &Disks, error: &LoadError<Failure>) -> Failure {
+    let what = match error {
+        LoadError::Slots(metadata::SlotsError::NoMetadata) => {
+            format!("no metadata; repadm create-md {name} makes it")
+        }
+        other => other.to_string(),
+    };
+    let on = match &volume.meta_disk {
+        MetaDisk::Internal => format!("disk {}", disks.data.path().display()),
+        MetaDisk::External(meta) => {
+            format!("disk {}, meta-disk {}", disks.data.path().display(), meta.display())
+        }
+    };
+    Failure::new(Exit::Config, format!("{name}: {on}: {what}"))
 }
 
 /// The identifiers of a volume, read from its disk.
@@ -145,18 +184,12 @@ impl Disks {
 /// Exit code 10 if there is no disk, no metadata, or another volume's.
 pub fn generations(resource: &str, volume: &Volume, node: NodeId) -> Outcome<Copy> {
     let name = format!("{resource}/{}", volume.id);
-    let Some(disks) = Disks::open(volume, true).map_err(|failure| failure.about(&name))? else {
-        let text = format!("{name}: it has no disk on this node, so there are no identifiers");
-        return Err(Failure::new(Exit::Config, text));
-    };
+    let disks = disks(&name, volume, true)?;
     let expected = Expected { resource: resource.to_owned(), volume: volume.id, node: Some(node) };
+    let superblock = disks
+        .superblock(Some(expected))
+        .map_err(|error| unusable(&name, volume, &disks, &error))?;
     let meta = disks.meta().path().display();
-    let superblock = disks.superblock(Some(expected)).map_err(|error| {
-        Failure::new(
-            Exit::Config,
-            format!("{name}: {meta}: {}", explain(&error, resource, volume.id)),
-        )
-    })?;
     Ok(Copy {
         name,
         node: superblock.node,
@@ -169,22 +202,15 @@ pub fn generations(resource: &str, volume: &Volume, node: NodeId) -> Outcome<Cop
             crashed_primary: superblock.flags.crashed_primary,
             peer_outdated: superblock.flags.peer_outdated,
             full_sync: superblock.flags.full_sync,
+            al_disabled: superblock.flags.al_disabled,
         },
         connected: false,
         unclean: superblock.flags.attached,
     })
 }
 
-fn explain(error: &LoadError<Failure>, resource: &str, volume: VolumeId) -> String {
-    match error {
-        LoadError::Slots(metadata::SlotsError::NoMetadata) => {
-            format!("no metadata; repadm create-md {resource}/{volume} makes it")
-        }
-        other => other.to_string(),
-    }
-}
-
-fn shown(generations: &Generations) -> GenerationsStatus {
+/// The generations of a superblock, for people.
+pub fn shown(generations: &Generations) -> GenerationsStatus {
     let record = |record: &GenerationRecord| GenerationStatus {
         id: record.id.to_string(),
         born: record.born.unix_millis(),

@@ -19,7 +19,11 @@ pub(crate) async fn serve(listener: UnixListener, daemon: Rc<Daemon>) {
             Ok((stream, _)) => {
                 let daemon = daemon.clone();
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(stream, &daemon).await {
+                    let done = match Asker::of(&stream) {
+                        Ok(asker) => converse(stream, asker, &daemon).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = done {
                         tracing::debug!("a control connection ended: {error}");
                     }
                 });
@@ -32,19 +36,36 @@ pub(crate) async fn serve(listener: UnixListener, daemon: Rc<Daemon>) {
     }
 }
 
+/// Who is at the other end of a connection, by the kernel's word.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    uid: u32,
+    pid: Option<i32>,
+}
+
+impl Asker {
+    fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self { uid: credentials.uid(), pid: credentials.pid() })
+    }
+
+    fn is_obeyed(self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
 /// Answers one request after the other.
-async fn converse(mut stream: UnixStream, daemon: &Rc<Daemon>) -> io::Result<()> {
-    let peer = stream.peer_cred()?;
-    let own = rustix::process::geteuid().as_raw();
-    if peer.uid() != 0 && peer.uid() != own {
-        tracing::warn!(uid = peer.uid(), pid = peer.pid(), "a stranger's control connection");
+async fn converse(mut stream: UnixStream, peer: Asker, daemon: &Rc<Daemon>) -> io::Result<()> {
+    if !peer.is_obeyed() {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, "a stranger's control connection");
         let text = "permission denied: the daemon obeys root and the user that it runs as";
         return send(&mut stream, &Reply::Failed(Failure::failed(text))).await;
     }
     while let Some(bytes) = frame::read_async(&mut stream).await? {
         let reply = match Request::decode(&bytes) {
             Ok(Request { command, .. }) => {
-                tracing::debug!(pid = peer.pid(), ?command, "asked");
+                // By name only: a configuration has the shared secret in it.
+                tracing::debug!(pid = peer.pid, command = command.name(), "asked");
                 let (mut read, mut write) = stream.split();
                 let mut early = [0; 1];
                 tokio::select! {
@@ -88,7 +109,9 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
             notes = daemon.up(resource.clone(), node.clone()).await?;
         }
         Command::Down { resource, force } => daemon.down(resource, *force).await?,
-        Command::Attach { resource, volume } => daemon.attach(resource, *volume).await?,
+        Command::Attach { resource, volume, config } => {
+            daemon.attach(resource, *volume, config.clone()).await?;
+        }
         Command::Detach { resource, volume } => daemon.detach(resource, *volume).await?,
         Command::Connect { resource } => daemon.connect(resource).await?,
         Command::Disconnect { resource } => daemon.disconnect(resource).await?,
@@ -142,7 +165,9 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let served = daemon.clone();
-                let serving = tokio::task::spawn_local(async move { converse(far, &served).await });
+                let asker = Asker::of(&far).unwrap();
+                let serving =
+                    tokio::task::spawn_local(async move { converse(far, asker, &served).await });
                 test(near, daemon).await;
                 // The test has hung up.
                 serving.await.unwrap().unwrap();
@@ -173,6 +198,40 @@ mod tests {
             }
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_not_obeyed_whatever_it_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = daemon(dir.path());
+        let own = rustix::process::geteuid().as_raw();
+        for (uid, is_obeyed) in [(0, true), (own, true), (own + 1, false), (u32::MAX, false)] {
+            let asker = Asker { uid, pid: Some(1) };
+            assert_eq!(asker.is_obeyed(), is_obeyed, "{uid}");
+            let (mut near, far) = UnixStream::pair().unwrap();
+            let asking = async {
+                let reply = ask(&mut near, &request(Command::Version)).await;
+                // A stranger's connection is closed, and nothing more is read from it.
+                drop(near);
+                reply
+            };
+            let (reply, _) = tokio::join!(asking, converse(far, asker, &daemon));
+            match reply {
+                Reply::Done(Answer::Version(_)) => assert!(is_obeyed, "{uid}"),
+                Reply::Failed(failure) => {
+                    assert!(!is_obeyed && failure.text.contains("permission denied"), "{failure}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_who_asks() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let asker = Asker::of(&near).unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!((asker.uid, asker.pid), (rustix::process::geteuid().as_raw(), Some(pid)));
     }
 
     #[tokio::test]

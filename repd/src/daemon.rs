@@ -5,6 +5,7 @@
 
 use crate::budget::{self, Budget};
 use crate::entry::Entry;
+use crate::handler::{self, Handlers};
 use crate::nbd_listener::NbdListener;
 use crate::options::{NbdAddress, Options, Paths};
 use crate::resource::{Ended, Order, Resource};
@@ -138,12 +139,7 @@ impl Daemon {
         resource: serde_json::Value,
         node: String,
     ) -> Result<Vec<String>, Failure> {
-        let resource: config::Resource = serde_json::from_value(resource).map_err(|error| {
-            Failure::failed(format!(
-                "the resource does not decode: {error}; use the repadm that was installed with \
-                 this daemon"
-            ))
-        })?;
+        let resource = decode(resource)?;
         if let Some(own) = self.node.as_deref().filter(|own| !config::same_host(own, &node)) {
             let text = format!("this daemon is node «{own}», and was asked as node «{node}»");
             return Err(Failure::new(exit::CONFIG, text));
@@ -191,7 +187,10 @@ impl Daemon {
                 self.serve_nbd(&address)?;
             }
         }
-        let handle = Resource::start(resource.clone(), &node, self.budget.clone()).await?;
+        let (handlers, waiting) = Handlers::new();
+        tokio::task::spawn_local(handler::serve(waiting));
+        let budget = self.budget.clone();
+        let handle = Resource::start(resource.clone(), &node, budget, handlers).await?;
         let remembered = Remembered {
             resource,
             node,
@@ -236,13 +235,23 @@ impl Daemon {
         Ok(())
     }
 
-    /// Attaches the disks of a resource, or one.
-    pub(crate) async fn attach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
+    /// Attaches the disks of a resource, or one: those of `config` if it is given.
+    pub(crate) async fn attach(
+        &self,
+        name: &str,
+        volume: Option<VolumeId>,
+        config: Option<serde_json::Value>,
+    ) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
-        for volume in entry.select(volume)? {
-            entry.resource.order(Order::Attach(volume)).await?;
-            self.change(&entry, |remembered| remembered.detached.retain(|gone| *gone != volume))?;
+        let config = config.map(decode).transpose()?;
+        for id in entry.select(volume)? {
+            let disk = entry.disk(id, config.as_ref())?;
+            entry.resource.order(Order::Attach(Box::new(disk.clone()))).await?;
+            self.change(&entry, |remembered| {
+                remembered.detached.retain(|gone| *gone != id);
+                remembered.replace_disk(disk);
+            })?;
         }
         Ok(())
     }
@@ -400,6 +409,15 @@ impl Daemon {
     pub(crate) fn remember(&self, entry: &Entry, remembered: Remembered) -> Result<(), Failure> {
         self.change(entry, |current| *current = remembered)
     }
+}
+
+fn decode(resource: serde_json::Value) -> Result<config::Resource, Failure> {
+    serde_json::from_value(resource).map_err(|error| {
+        Failure::failed(format!(
+            "the resource does not decode: {error}; use the repadm that was installed with this \
+             daemon"
+        ))
+    })
 }
 
 fn state_failure(error: StateError) -> Failure {

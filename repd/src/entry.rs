@@ -48,13 +48,45 @@ impl Entry {
             .expect("it would not have been created for another node");
         for volume in me.volumes.iter().filter(|volume| volume.disk.is_some()) {
             if !remembered.detached.contains(&volume.id) {
-                self.resource.order(Order::Attach(volume.id)).await?;
+                self.resource.order(Order::Attach(Box::new(volume.clone()))).await?;
             }
         }
         if remembered.connect {
             self.resource.order(Order::Connect).await?;
         }
         Ok(())
+    }
+
+    /// A volume of this node as it is remembered, but with the disk that `config` has for it.
+    pub(crate) fn disk(
+        &self,
+        id: VolumeId,
+        config: Option<&config::Resource>,
+    ) -> Result<config::Volume, Failure> {
+        let remembered = self.remembered();
+        let of = |resource: &config::Resource| {
+            let (me, _) = resource.host(&remembered.node)?;
+            me.volumes.iter().find(|volume| volume.id == id).cloned()
+        };
+        let known = of(&remembered.resource);
+        let wanted = match config {
+            None => known.clone(),
+            Some(config) => of(config),
+        };
+        match (known, wanted) {
+            (Some(known), Some(wanted)) => {
+                let config::Volume { disk, meta_disk, disk_options, .. } = wanted;
+                Ok(config::Volume { disk, meta_disk, disk_options, ..known })
+            }
+            _ => {
+                let text = format!(
+                    "{}/{id}: the configuration has no such volume on {} now",
+                    self.name(),
+                    remembered.node
+                );
+                Err(Failure::new(exit::CONFIG, text))
+            }
+        }
     }
 
     /// All volumes, or the one that is asked for.

@@ -12,6 +12,7 @@ mod control_server;
 mod daemon;
 mod entry;
 mod exports;
+mod handler;
 mod log_limit;
 mod logging;
 mod nbd_listener;

@@ -35,6 +35,16 @@ pub(crate) struct Remembered {
     pub(crate) boot_id: String,
 }
 
+impl Remembered {
+    /// A volume of this node has another disk from now on.
+    pub(crate) fn replace_disk(&mut self, disk: config::Volume) {
+        let me =
+            self.resource.hosts.iter_mut().find(|host| config::same_host(&host.name, &self.node));
+        let volumes = me.into_iter().flat_map(|me| &mut me.volumes);
+        volumes.filter(|volume| volume.id == disk.id).for_each(|volume| *volume = disk.clone());
+    }
+}
+
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {

@@ -32,7 +32,12 @@ pub(crate) fn resource(name: &str) -> Resource {
             rcvbuf_size: 0,
             use_rle: true,
         },
-        options: ResourceOptions::default(),
+        options: ResourceOptions {
+            auto_promote: false,
+            on_no_data_accessible: Default::default(),
+            durable_interval: Span::secs(1),
+            durable_limit: 64 << 20,
+        },
         startup: Startup { become_primary_on: BecomePrimary::Both, ..Startup::default() },
         handlers: BTreeMap::new(),
         nbd: NbdSection::default(),
@@ -53,6 +58,7 @@ fn host(name: &str, id: u8) -> Host {
             meta_disk: MetaDisk::Internal,
             disk_options: DiskOptions {
                 al_extents: 1237,
+                al_updates: true,
                 size: None,
                 on_io_error: Default::default(),
                 resync_rate: 250,

@@ -20,7 +20,7 @@ const ALWAYS_FLUSHES: &str =
     "repd always orders its writes by flushes, in user space there is no safe other way";
 const NO_QUORUM: &str =
     "quorum needs three nodes; repd has two, and would stop where you expect it to go on";
-const NO_HANDLERS: &str = "not yet: handlers are not run";
+const NO_HANDLERS: &str = "not yet: of the handlers only local-io-error is run";
 const NO_PROXY: &str = "not yet: there is no proxy, and the traffic would not go where you want it";
 
 /// Every option that is known.
@@ -209,9 +209,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         .no_effect("the peer is called by the name of its host")
         .doc("Name of the connection, as drbdsetup shows it."),
     // disk
-    option("on-io-error", &[Disk], Choice(OnIoError::WORDS), "detach")
-        .acts_as("detach", "not yet: a disk with an error is let go, and its peer serves")
-        .doc("What to do about an error of the disk."),
+    option("on-io-error", &[Disk], Choice(OnIoError::WORDS), "detach").doc(
+        "What to do about an error of the disk: let it go and serve from the peer; the same, \
+             and run the handler local-io-error; or keep it, with the place marked.",
+    ),
     option("size", &[Disk], number(0, 2199023255552, Scale::Sector), "0")
         .unit("sectors")
         .no_effect("not yet: all of the disk is used, as far as both have it")
@@ -238,8 +239,7 @@ pub const OPTIONS: &[OptionSpec] = &[
              after a crash.",
         ),
     option("al-updates", &[Disk], Kind::Flag, "yes")
-        .acts_as("yes", "the activity log is always kept, so a crash never means a full sync")
-        .doc("Keep the activity log."),
+        .doc("Keep the activity log; without it a crash of a Primary means a full sync."),
     option("discard-zeroes-if-aligned", &[Disk], Kind::Flag, "yes")
         .no_effect("trim and write-zeroes are passed on as they are asked for")
         .doc("Take aligned discards for zeroing."),
@@ -346,7 +346,6 @@ pub const OPTIONS: &[OptionSpec] = &[
         .no_effect("not yet: the threads of a resource run where the system puts them")
         .doc("CPUs that the threads of the resource may use."),
     option("on-no-data-accessible", &[Options, Syncer], Choice(OnNoData::WORDS), "io-error")
-        .acts_as("io-error", "not yet: requests fail, they are never suspended")
         .doc("What happens to requests when no node in reach has the data."),
     option("auto-promote", &[Options], Kind::Flag, "no")
         .doc("Become Primary when a client opens the device; unlike DRBD 9, off unless asked for."),
@@ -398,6 +397,17 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("drbd8-api-compatibility", &[Options], Kind::Flag, "no")
         .no_effect("there is no kernel interface; repadm proc prints what old scripts look for")
         .doc("Offer the interface of DRBD 8."),
+    // options: additions of repd
+    option("durable-interval", &[Options], number(1, 600, Scale::One), "10").unit("0.1 s").doc(
+        "repd's own: a node makes the peer's writes durable by itself after at most this time, \
+             also if no client flushes.",
+    ),
+    option("durable-limit", &[Options], number(1 << 20, 1 << 30, Scale::One), "64M")
+        .unit("bytes")
+        .doc(
+            "repd's own: so much of what was written is at most under way to the peer or not known \
+             durable there; the peer flushes by itself after half of it.",
+        ),
     // startup
     option("wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
         .unit("s")
@@ -442,8 +452,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .no_effect(NO_HANDLERS)
         .doc("The peer is back and in sync."),
     option("local-io-error", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("The disk gave an error."),
+        .doc("The disk gave an error, and on-io-error is call-local-io-error."),
     option("before-resync-target", &[Handlers], Kind::Text(255), "")
         .no_effect(NO_HANDLERS)
         .doc("A resync towards this node begins."),

@@ -40,6 +40,8 @@ impl Resolver<'_> {
         let node_ids = self.node_ids(pair, &first, &second)?;
         let [Some(volumes0), Some(volumes1)] = volumes else { return None };
         self.check_copies(pair, &volumes0, &volumes1);
+        self.check_one_policy(pair[0], &volumes0);
+        self.check_one_policy(pair[1], &volumes1);
         let host = |index: usize, address: SocketAddr, volumes| Host {
             name: pair[index].name.clone(),
             node_id: node_ids[index],
@@ -311,6 +313,33 @@ impl Resolver<'_> {
         }
         let outer = [tree.sections.get(Section::Disk), self.common.get(Section::Disk)];
         options::disk(&Chain::new(peers.into_iter().chain(outer)))
+    }
+
+    /// What holds for a resource as a whole is not set otherwise for one of its volumes.
+    fn check_one_policy(&mut self, host: &HostTree, volumes: &[Volume]) {
+        let policies = |volume: &Volume| {
+            let options = &volume.disk_options;
+            [("on-io-error", options.on_io_error.to_string()), {
+                ("al-updates", if options.al_updates { "yes" } else { "no" }.to_owned())
+            }]
+        };
+        let Some((first, rest)) = volumes.split_first() else { return };
+        for volume in rest {
+            for ((name, one), (_, other)) in policies(first).into_iter().zip(policies(volume)) {
+                if one == other {
+                    continue;
+                }
+                let text = format!(
+                    "`{name}` is `{one}` for volume {} of `{}` and `{other}` for volume {}",
+                    first.id, host.name, volume.id
+                );
+                self.report(
+                    Diagnostic::error(host.span, text)
+                        .note("not yet: all volumes of a resource have the same")
+                        .help("set it once, in `disk { … }` of the resource"),
+                );
+            }
+        }
     }
 
     /// At least one host has a copy of each volume.

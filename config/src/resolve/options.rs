@@ -100,6 +100,7 @@ pub(super) fn disk(chain: &Chain<'_>) -> DiskOptions {
     let sectors = |name| chain.number(DISK, name) * Scale::Sector.factor();
     DiskOptions {
         al_extents: chain.small(DISK, "al-extents"),
+        al_updates: chain.flag(DISK, "al-updates"),
         size: Some(sectors("size")).filter(|&size| size > 0),
         on_io_error: chain.word(DISK, "on-io-error"),
         resync_rate: chain.number(DISK, "resync-rate"),
@@ -112,9 +113,12 @@ pub(super) fn disk(chain: &Chain<'_>) -> DiskOptions {
 }
 
 pub(super) fn resource_options(chain: &Chain<'_>) -> ResourceOptions {
+    const OPTIONS: Section = Section::Options;
     ResourceOptions {
-        auto_promote: chain.flag(Section::Options, "auto-promote"),
-        on_no_data_accessible: chain.word(Section::Options, "on-no-data-accessible"),
+        auto_promote: chain.flag(OPTIONS, "auto-promote"),
+        on_no_data_accessible: chain.word(OPTIONS, "on-no-data-accessible"),
+        durable_interval: chain.tenths(OPTIONS, "durable-interval"),
+        durable_limit: chain.number(OPTIONS, "durable-limit"),
     }
 }
 

@@ -1,15 +1,16 @@
 //! `create-md`: fresh metadata on a disk that nothing else needs.
 
 use super::each;
+use super::question::Question;
 use crate::context::{Context, Mine, note, volumes};
 use crate::offline::{Disk, Disks, drbd_metadata};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::probe::Found;
 use crate::target::Target;
 use config::Volume;
-use metadata::{AL_BLOCKS_DEFAULT, CreateParams, Layout, LoadError, Metadata, SlotsError};
-use rustix::termios::isatty;
-use std::io::BufRead;
+use metadata::{
+    AL_BLOCKS_DEFAULT, ActivityLog, CreateParams, Layout, LoadError, Metadata, SlotsError,
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 use types::Time;
 
@@ -45,11 +46,17 @@ fn create(
     force: bool,
 ) -> Outcome<bool> {
     let Some(disks) = Disks::open(volume, context.global.dry_run)? else { return Ok(false) };
-    let layout = Layout::of(disks.placement(), disks.meta().bytes(), AL_BLOCKS_DEFAULT)
-        .map_err(|error| refuse(format!("{}: {error}", disks.meta().path().display())))?;
+    let layout = layout(&disks, volume.disk_options.al_extents)?;
     check_file_systems(&disks, &layout)?;
     if let Some(what) = in_the_way(&disks)? {
-        confirm(context, &disks, &what, force)?;
+        let meta = disks.meta().path().display().to_string();
+        let question = Question {
+            there: format!("{meta} holds {what} already"),
+            ask: "Replace it?",
+            forced: format!("{meta}: {what} is replaced"),
+            way: "create-md --force replaces it, and then everything must be copied from the peer",
+        };
+        question.put(context, force)?;
     }
     let name = format!("{}/{}", mine.resource.name, volume.id);
     let meta = disks.meta().path().display().to_string();
@@ -71,6 +78,20 @@ fn create(
     disks.meta().write(&batches)?;
     context.out.line(format!("{name}: metadata created on {meta}, for {room} KiB of data"))?;
     Ok(true)
+}
+
+/// Where everything goes, with a log that has room for so many extents.
+fn layout(disks: &Disks, al_extents: u32) -> Outcome<Layout> {
+    let meta = disks.meta();
+    let of = |al_blocks| {
+        Layout::of(disks.placement(), meta.bytes(), al_blocks)
+            .map_err(|error| refuse(format!("{}: {error}", meta.path().display())))
+    };
+    let mut layout = of(AL_BLOCKS_DEFAULT)?;
+    while ActivityLog::new(&layout, al_extents).capacity() < al_extents {
+        layout = of(layout.al_blocks() + 1)?;
+    }
+    Ok(layout)
 }
 
 fn refuse(text: impl Into<String>) -> Failure {
@@ -137,27 +158,6 @@ fn in_the_way(disks: &Disks) -> Outcome<Option<String>> {
 
 fn unsure(found: &Found) -> String {
     format!("{}, which may reach to its end,", found.kind)
-}
-
-/// Ask, or go by `--force`.
-fn confirm(context: &mut Context<'_>, disks: &Disks, what: &str, force: bool) -> Outcome {
-    let meta = disks.meta().path().display();
-    if force || context.global.dry_run {
-        return context.out.line(format!("{meta}: {what} is replaced"));
-    }
-    if !isatty(std::io::stdin()) {
-        return Err(refuse(format!(
-            "{meta} holds {what} already; create-md --force replaces it, and then everything must \
-             be copied from the peer"
-        )));
-    }
-    context.out.print(&format!("{meta} holds {what} already.\nReplace it? (yes/no) "))?;
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == "yes" {
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Usage, "cancelled: nothing was written"))
 }
 
 /// 64 random bits that are not all zero.

@@ -2,7 +2,7 @@
 
 use super::each;
 use crate::context::Context;
-use crate::outcome::Outcome;
+use crate::outcome::{Exit, Failure, Outcome};
 use crate::target::Target;
 use control::Command;
 
@@ -11,7 +11,13 @@ pub(super) fn attach(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
     context.warn()?;
     let chosen = context.choose(targets)?;
     each(context, &chosen, |context, chosen| {
-        let command = Command::Attach { resource: chosen.name.clone(), volume: chosen.volume };
+        // A resource that is up and configured no more keeps the disks that it had.
+        let configured = context.configured(&chosen.name).ok().map(|mine| mine.resource);
+        let config = configured.map(serde_json::to_value).transpose().map_err(|error| {
+            Failure::new(Exit::Failed, format!("{chosen}: cannot be told to the daemon: {error}"))
+        })?;
+        let (resource, volume) = (chosen.name.clone(), chosen.volume);
+        let command = Command::Attach { resource, volume, config };
         context.order(&format!("{chosen}: attach the local disk"), command).map(drop)
     })
 }

@@ -3,9 +3,12 @@
 mod create_md;
 mod disk;
 mod dump;
+mod dump_md;
 mod generations;
 mod link;
+mod offline_md;
 mod overview;
+mod question;
 mod role;
 mod status;
 mod up_down;
@@ -44,6 +47,9 @@ pub fn run(context: &mut Context<'_>, command: &Command, known: &[String]) -> Ou
         Command::ShowGi { on } => generations::show(context, &on.targets),
         Command::GetGi { on } => generations::get(context, &on.targets),
         Command::Dump { on } => dump::run(context, &on.targets),
+        Command::DumpMd { force, on } => dump_md::run(context, *force, &on.targets),
+        Command::WipeMd { force, on } => offline_md::wipe(context, *force, &on.targets),
+        Command::ApplyAl { on } => offline_md::apply_al(context, &on.targets),
         Command::Demo { keep } => crate::demo::run(&mut context.out, *keep),
         Command::Daemon { die_with_parent, args } => crate::demo::daemon(*die_with_parent, args),
         Command::Wire { die_with_parent, rate, links } => {

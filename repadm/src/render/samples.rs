@@ -26,12 +26,16 @@ fn volume(number: u16) -> VolumeStatus {
         device: Some(format!("/dev/drbd{}", number + 1)),
         minor: Some(u32::from(number) + 1),
         disk_path: Some(format!("/dev/vda{}", number + 3).into()),
+        meta_disk_path: None,
         backend: Some("io_uring".into()),
         disk: DiskState::UpToDate,
         peer_disk: DiskState::UpToDate,
         replication: ReplicationState::Established,
         size_bytes: 1_048_508 << 10,
         out_of_sync_blocks: 0,
+        undurable_writes: 0,
+        undurable_bytes: 0,
+        suspended: false,
         export: format!("r0/{number}"),
         nbd_uris: vec![format!("nbd+unix:///r0/{number}?socket=/run/repd/nbd.sock")],
         clients: Vec::new(),
@@ -52,6 +56,8 @@ fn volume(number: u16) -> VolumeStatus {
             read_bytes: 1_048_508 << 10,
             sent_bytes: 1_048_508 << 10,
             al_writes: 8,
+            al_hits: 4000,
+            al_misses: 23,
             ..Counters::default()
         },
     }
@@ -180,6 +186,25 @@ pub(crate) fn diskless() -> ResourceStatus {
     status
 }
 
+/// Its disk has failed, and then the peer was lost: requests wait.
+pub(crate) fn suspended() -> ResourceStatus {
+    let mut status = diskless();
+    status.peer.connection = ConnectionState::Connecting;
+    status.peer.role = Role::Unknown;
+    status.peer.established = false;
+    let volume = &mut status.volumes[0];
+    volume.meta_disk_path = Some("/dev/vg/meta".into());
+    volume.peer_disk = DiskState::DUnknown;
+    volume.replication = ReplicationState::Off;
+    volume.suspended = true;
+    volume.undurable_writes = 12;
+    volume.undurable_bytes = 48 << 10;
+    volume.counters.read_errors = 1;
+    volume.counters.repaired_blocks = 1;
+    volume.counters.write_errors = 2;
+    status
+}
+
 /// Two clients on one of two volumes, concurrent writes seen.
 pub(crate) fn two_volumes() -> ResourceStatus {
     let mut status = both_primary();
@@ -220,6 +245,7 @@ pub(crate) fn all() -> Vec<(&'static str, ResourceStatus)> {
         ("sync target", sync_target()),
         ("just created", just_created()),
         ("diskless", diskless()),
+        ("suspended", suspended()),
         ("two volumes", two_volumes()),
         ("refused", refused()),
     ]

@@ -37,7 +37,11 @@ pub fn text(resource: &ResourceStatus, only: Option<VolumeId>, detail: Detail) -
     head.word(&resource.name)
         .pair_if(detail.verbose, "node-id", resource.node_id)
         .pair("role", resource.role)
-        .pair_if(detail.all_states(), "suspended", "no")
+        .pair_if(
+            detail.all_states() || is_suspended(resource),
+            "suspended",
+            if is_suspended(resource) { "no-data" } else { "no" },
+        )
         .pair_if(resource.restoring, "restoring", "yes")
         .end();
     if detail.statistics {
@@ -70,7 +74,8 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
         let path = volume.disk_path.as_ref();
         words
             .pair("backing_dev", path.map_or_else(|| "none".into(), |path| path.to_string_lossy()));
-        words.pair_some("backend", volume.backend.as_ref());
+        let meta = volume.meta_disk_path.as_ref().map(|path| path.to_string_lossy());
+        words.pair_some("meta-disk", meta).pair_some("backend", volume.backend.as_ref());
     }
     words
         .pair_if(detail.verbose, "quorum", "yes")
@@ -84,12 +89,21 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
             .pair("read", kib(counters.read_bytes))
             .pair("written", kib(counters.written_bytes))
             .pair("al-writes", counters.al_writes)
+            .pair("al-hits", counters.al_hits)
+            .pair("al-misses", counters.al_misses)
             .pair("bm-writes", counters.bm_writes)
             .pair("upper-pending", counters.upper_pending)
             .pair("lower-pending", counters.lower_pending)
             .pair("al-suspended", "no")
             .pair("blocked", "no")
             .end();
+        if counters.read_errors + counters.write_errors > 0 {
+            Words::indented(text, 6)
+                .pair("read-errors", counters.read_errors)
+                .pair("write-errors", counters.write_errors)
+                .pair("repaired-blocks", counters.repaired_blocks)
+                .end();
+        }
         let conflicts = counters.conflicts_won + counters.conflicts_lost;
         if conflicts + counters.superseded > 0 {
             Words::indented(text, 6)
@@ -99,6 +113,11 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
                 .end();
         }
     }
+}
+
+/// Whether requests wait because no good copy can be reached.
+pub fn is_suspended(resource: &ResourceStatus) -> bool {
+    resource.volumes.iter().any(|volume| volume.suspended)
 }
 
 /// Whether a client has it open.
@@ -148,6 +167,8 @@ fn peer_device(
             .pair("out-of-sync", blocks_kib(volume.out_of_sync_blocks))
             .pair("pending", counters.pending)
             .pair("unacked", counters.unacked)
+            .pair("undurable", kib(volume.undurable_bytes))
+            .pair("undurable-writes", volume.undurable_writes)
             .pair_if(volume.resync_bytes > 0, "resync-sent", kib(volume.resync_bytes))
             .end();
     }

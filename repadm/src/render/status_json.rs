@@ -2,8 +2,10 @@
 //!
 //! Sizes are in KiB, as there. Ours are: on a resource `split-brain`, `restoring`, `node-name`,
 //! `resumed`, `strangers-refused`, `last-refusal`, `protocol`, `conflicts`; on a device
-//! `backing-dev`, `backend`, `generation` (the current identifier), `generations` (all of them),
-//! `conflicts`, `clients`, `nbd-uris`; on a peer device `resync-sent`.
+//! `backing-dev`, `meta-disk`, `backend`, `generation` (the current identifier), `generations` (all
+//! of them), `conflicts`, `clients`, `nbd-uris`, `suspended`, `al-hits`, `al-misses`,
+//! `read-errors`, `write-errors`, `repaired-blocks`; on a peer device `resync-sent`, `undurable`
+//! and `undurable-writes`: what the peer has answered and is not known durable there.
 
 use super::{blocks_kib, kib};
 use control::{GenerationStatus, ResourceStatus, ResyncProgress, VolumeStatus};
@@ -29,9 +31,9 @@ fn resource(status: &ResourceStatus, only: Option<VolumeId>) -> Value {
         "node-id": status.node_id,
         "node-name": status.node_name,
         "role": status.role,
-        "suspended": false,
+        "suspended": super::status::is_suspended(status),
         "suspended-user": false,
-        "suspended-no-data": false,
+        "suspended-no-data": super::status::is_suspended(status),
         "suspended-fencing": false,
         "suspended-quorum": false,
         "force-io-failures": false,
@@ -61,11 +63,18 @@ fn device(volume: &VolumeStatus) -> Value {
         "read": kib(counters.read_bytes),
         "written": kib(counters.written_bytes),
         "al-writes": counters.al_writes,
+        "al-hits": counters.al_hits,
+        "al-misses": counters.al_misses,
+        "read-errors": counters.read_errors,
+        "write-errors": counters.write_errors,
+        "repaired-blocks": counters.repaired_blocks,
         "bm-writes": counters.bm_writes,
         "upper-pending": counters.upper_pending,
         "lower-pending": counters.lower_pending,
         "device": volume.device,
         "backing-dev": volume.disk_path,
+        "meta-disk": volume.meta_disk_path,
+        "suspended": volume.suspended,
         "backend": volume.backend,
         "generation": volume.generations.as_ref().map(|generations| &generations.current.id),
         "generations": generations(volume),
@@ -138,6 +147,8 @@ fn peer_device(volume: &VolumeStatus) -> Value {
         "out-of-sync": out_of_sync,
         "pending": counters.pending,
         "unacked": counters.unacked,
+        "undurable": kib(volume.undurable_bytes),
+        "undurable-writes": volume.undurable_writes,
         "has-sync-details": volume.resync.is_some(),
         "has-online-verify-details": matches!(
             volume.replication,

@@ -85,6 +85,144 @@ fn a_disk_that_is_missing_or_in_use_is_named() {
     assert!(ran.err.contains("DIR/alpha.img: no such file"), "{}", ran.err);
 }
 
+/// Alpha's disk with its metadata on `meta.img`, which is made with so many bytes.
+fn external(meta_bytes: u64) -> Place {
+    let place = Place::new();
+    std::fs::File::create(place.path("meta.img")).unwrap().set_len(meta_bytes).unwrap();
+    place.edit(|text| {
+        text.replacen(
+            "address",
+            &format!("meta-disk {}; address", place.path("meta.img").display()),
+            1,
+        )
+    });
+    place
+}
+
+#[test]
+fn metadata_on_another_device_leave_the_whole_disk_to_data() {
+    let place = external(1 << 20);
+    let ran = place.ends(0, &["create-md", "r0"]);
+    let all = format!("metadata created on DIR/meta.img, for {} KiB of data", DISK_BYTES / 1024);
+    assert!(ran.out.contains(&all), "{}", ran.out);
+    let dump = place.ends(0, &["dump-md", "r0"]).out;
+    assert!(dump.starts_with("# repd metadata of r0/0, read from DIR/meta.img\n"), "{dump}");
+    assert!(dump.contains("placement external;"), "{dump}");
+    let disk = std::fs::read(place.path("alpha.img")).unwrap();
+    assert!(disk.iter().all(|byte| *byte == 0), "the data are untouched");
+    // A disk that has shrunk, and one that has grown.
+    let disk = std::fs::File::options().write(true).open(place.path("alpha.img")).unwrap();
+    disk.set_len(DISK_BYTES / 2).unwrap();
+    let ran = place.ends(10, &["get-gi", "r0"]);
+    assert!(ran.err.contains("give it its size back"), "{}", ran.err);
+    disk.set_len(DISK_BYTES * 2).unwrap();
+    place.ends(0, &["get-gi", "r0"]);
+}
+
+#[test]
+fn a_metadata_device_that_is_too_small_says_how_much_is_needed() {
+    // Two superblocks, eight blocks of log and one page of bitmap.
+    let needed = (2 + 8 + 1) * 4096;
+    let place = external(needed - 4096);
+    let ran = place.ends(10, &["create-md", "r0"]);
+    let text = format!("the metadata device is too small: it has {} bytes", needed - 4096);
+    assert!(ran.err.contains("DIR/meta.img") && ran.err.contains(&text), "{}", ran.err);
+    assert!(ran.err.contains(&format!("at least {needed} are needed")), "{}", ran.err);
+    external(needed).ends(0, &["create-md", "r0"]);
+}
+
+#[test]
+fn data_and_metadata_by_two_names_of_one_disk_are_refused() {
+    let place = external(1 << 20);
+    std::fs::remove_file(place.path("meta.img")).unwrap();
+    std::os::unix::fs::symlink(place.path("alpha.img"), place.path("meta.img")).unwrap();
+    let ran = place.ends(10, &["create-md", "r0"]);
+    assert!(ran.err.contains("open already"), "{}", ran.err);
+    assert!(ran.err.contains("by another name"), "{}", ran.err);
+}
+
+#[test]
+fn metadata_are_wiped_when_told_and_the_data_stay() {
+    let place = Place::new();
+    let ran = place.ends(0, &["wipe-md", "r0"]);
+    assert!(ran.out.contains("r0/0: there are no metadata on DIR/alpha.img"), "{}", ran.out);
+    place.ends(0, &["create-md", "r0"]);
+    let disk = std::fs::OpenOptions::new().write(true).open(place.path("alpha.img")).unwrap();
+    disk.write_all_at(b"data", 4096).unwrap();
+    let ran = place.ends(10, &["wipe-md", "r0"]);
+    assert!(ran.err.contains("the metadata of r0/0"), "{}", ran.err);
+    assert!(ran.err.contains("wipe-md --force"), "{}", ran.err);
+    place.ends(0, &["-d", "wipe-md", "r0"]);
+    place.ends(0, &["get-gi", "r0"]);
+    place.ends(0, &["wipe-md", "--force", "r0"]);
+    assert!(place.ends(10, &["get-gi", "r0"]).err.contains("no metadata"));
+    assert_eq!(&std::fs::read(place.path("alpha.img")).unwrap()[4096..4100], b"data");
+    place.ends(0, &["create-md", "r0"]);
+}
+
+/// Leaves the disk as a Primary does that dies while it writes to the first two extents.
+fn crash(place: &Place) {
+    let disk =
+        std::fs::File::options().read(true).write(true).open(place.path("alpha.img")).unwrap();
+    let mut read = |range: types::ByteRange| {
+        let mut bytes = vec![0; usize::try_from(range.len).unwrap()];
+        disk.read_exact_at(&mut bytes, range.offset).map(|()| bytes)
+    };
+    let placement = metadata::Placement::Internal;
+    let mut found = metadata::load(&mut read, DISK_BYTES, placement, None).unwrap().metadata;
+    found.superblock.flags.attached = true;
+    found.superblock.flags.primary = true;
+    let mut batch = found.save_superblock();
+    batch.extend(found.al.transaction(&[], &[metadata::ExtentNo(0), metadata::ExtentNo(1)]));
+    for write in batch.writes {
+        disk.write_all_at(&write.data, write.offset).unwrap();
+    }
+}
+
+#[test]
+fn the_activity_log_is_applied_offline_once() {
+    let place = Place::new();
+    place.ends(0, &["create-md", "r0"]);
+    let ran = place.ends(0, &["apply-al", "r0"]);
+    assert!(ran.out.contains("r0/0: detached in order: there is nothing to apply"), "{}", ran.out);
+    crash(&place);
+    let ran = place.ends(10, &["dump-md", "r0"]);
+    assert!(ran.err.contains("the activity log is not applied"), "{}", ran.err);
+    assert!(ran.err.contains("repadm apply-al r0/0"), "{}", ran.err);
+    assert!(place.ends(0, &["show-gi", "r0"]).out.contains("repadm apply-al"));
+    let marked = |text: &str| {
+        let disk = metadata::Layout::internal(DISK_BYTES, 8).unwrap().data_bytes();
+        assert!(text.contains(&format!("{} KiB more", disk / 1024)), "{text}");
+    };
+    // A disk of 8 MiB is two extents.
+    let dry = place.ends(0, &["-d", "apply-al", "r0"]).out;
+    marked(&dry);
+    assert!(dry.contains("would be marked"), "{dry}");
+    let done = place.ends(0, &["apply-al", "r0"]).out;
+    marked(&done);
+    assert!(done.contains("KiB more marked out-of-sync, and the log emptied"), "{done}");
+    let dump = place.ends(0, &["dump-md", "r0"]).out;
+    assert!(dump.contains("flags crashed-primary;"), "{dump}");
+    assert!(place.ends(0, &["apply-al", "r0"]).out.contains("nothing to apply"));
+    assert_eq!(place.ends(0, &["dump-md", "r0"]).out, dump, "the second time changes nothing");
+    let held = std::fs::File::open(place.path("alpha.img")).unwrap();
+    held.lock().unwrap();
+    for command in ["apply-al", "dump-md", "wipe-md"] {
+        let ran = place.ends(10, &[command, "r0"]);
+        assert!(ran.err.contains("in use") && ran.err.contains("repadm down"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_log_for_many_extents_is_made_as_large_as_it_must_be() {
+    let place = Place::new();
+    place
+        .edit(|text| text.replacen("resource r0 {", "resource r0 { disk { al-extents 20000; }", 1));
+    place.ends(0, &["create-md", "r0"]);
+    let dump = place.ends(0, &["dump-md", "r0"]).out;
+    assert!(dump.contains("al-extents 20000;"), "{dump}");
+}
+
 #[test]
 fn a_configuration_that_is_wrong_or_not_there() {
     let place = Place::new();

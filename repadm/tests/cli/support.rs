@@ -47,6 +47,11 @@ impl Place {
         std::fs::write(self.path("r0.res"), text).unwrap();
     }
 
+    /// Changes the configuration.
+    pub(crate) fn edit(&self, change: impl Fn(&str) -> String) {
+        self.configure(&change(&std::fs::read_to_string(self.path("r0.res")).unwrap()));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -136,11 +141,13 @@ pub(crate) fn refused(exit: u8, text: &str) -> Vec<Reply> {
 pub(crate) fn r0() -> ResourceStatus {
     let counters = json!({
         "read-bytes": 0, "written-bytes": 0, "sent-bytes": 0, "received-bytes": 0,
-        "al-writes": 0, "bm-writes": 0, "conflicts-won": 0, "conflicts-lost": 0, "superseded": 0,
+        "al-writes": 0, "al-hits": 0, "al-misses": 0, "bm-writes": 0, "read-errors": 0,
+        "write-errors": 0, "repaired-blocks": 0, "conflicts-won": 0, "conflicts-lost": 0, "superseded": 0,
         "upper-pending": 0, "lower-pending": 0, "pending": 0, "unacked": 0,
     });
     let volume = json!({
         "volume": 0, "device": "/dev/drbd1", "minor": 1, "disk-path": "/x/alpha.img",
+        "meta-disk-path": null, "undurable-writes": 0, "undurable-bytes": 0, "suspended": false,
         "backend": "io_uring", "disk": "UpToDate", "peer-disk": "UpToDate",
         "replication": "Established", "size-bytes": 8_000_000, "out-of-sync-blocks": 0,
         "export": "r0/0", "nbd-uris": ["nbd+unix:///r0?socket=/x/nbd.sock"], "clients": [],

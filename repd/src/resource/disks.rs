@@ -22,6 +22,8 @@ struct Disk {
     /// Where the metadata is, if not on the same device.
     meta: Option<Backing>,
     batches: BTreeMap<MetaOpId, Writing>,
+    /// Errors that were logged since it was attached.
+    errors_logged: u32,
 }
 
 /// A device, and what it has done that nobody has looked at yet.
@@ -35,6 +37,9 @@ struct Writing {
     writes_left: usize,
     error: Option<DiskError>,
 }
+
+/// Errors of one disk that are logged, each with its place and number. More say nothing new.
+const ERRORS_LOGGED: u32 = 32;
 
 /// The device answers by a number: data operations get even ones, metadata odd ones.
 const fn data_op(id: DiskOpId) -> OpId {
@@ -56,6 +61,7 @@ impl Disks {
             data: Backing::new(data),
             meta: meta.map(Backing::new),
             batches: BTreeMap::new(),
+            errors_logged: 0,
         };
         let before = self.disks.insert(volume, disk);
         assert!(before.is_none(), "volume {volume} has a disk already");
@@ -155,16 +161,27 @@ impl Disks {
 
     /// Takes what is done. Returns the volumes whose disks are closed by now.
     pub(crate) fn take_done(&mut self, inputs: &mut VecDeque<Input>) -> Vec<VolumeId> {
-        for disk in self.all() {
-            disk.take_done(inputs);
+        for (volume, disk) in self.named() {
+            disk.take_done(volume, inputs);
         }
         let closed = self.closing.extract_if(.., |(_, disk)| !disk.is_busy());
         closed.map(|(volume, _)| volume).collect()
     }
 
     /// Every disk, also those that are being closed.
+    fn named(&mut self) -> impl Iterator<Item = (VolumeId, &mut Disk)> {
+        let open = self.disks.iter_mut().map(|(volume, disk)| (*volume, disk));
+        open.chain(self.closing.iter_mut().map(|(volume, disk)| (*volume, disk)))
+    }
+
+    /// Whether anything is in flight.
+    #[cfg(test)]
+    pub(super) fn is_busy(&mut self) -> bool {
+        self.all().any(|disk| disk.is_busy())
+    }
+
     fn all(&mut self) -> impl Iterator<Item = &mut Disk> {
-        self.disks.values_mut().chain(self.closing.iter_mut().map(|(_, disk)| disk))
+        self.named().map(|(_, disk)| disk)
     }
 
     /// Returns when something is done; for ever if nothing is in flight. Dropping it loses
@@ -200,8 +217,9 @@ impl Disk {
         self.backings().any(|backing| backing.device.in_flight() > 0)
     }
 
-    fn take_done(&mut self, inputs: &mut VecDeque<Input>) {
+    fn take_done(&mut self, volume: VolumeId, inputs: &mut VecDeque<Input>) {
         for Completion { id, result } in self.data.take() {
+            self.log_error(volume, "disk", &result);
             match is_meta(id) {
                 true => self.meta_done(MetaOpId(id >> 1), result, inputs),
                 false => {
@@ -212,7 +230,22 @@ impl Disk {
         }
         let meta = self.meta.as_mut().map(Backing::take);
         for Completion { id, result } in meta.unwrap_or_default() {
+            self.log_error(volume, "meta-disk", &result);
             self.meta_done(MetaOpId(id >> 1), result, inputs);
+        }
+    }
+
+    /// The engine decides what an error means; what it was exactly is told here.
+    fn log_error(&mut self, volume: VolumeId, what: &str, result: &Result<Bytes, DeviceError>) {
+        let Err(error) = result else { return };
+        self.errors_logged = self.errors_logged.saturating_add(1);
+        match self.errors_logged {
+            ..ERRORS_LOGGED => tracing::error!(volume = volume.0, "{what}: {error}"),
+            ERRORS_LOGGED => tracing::error!(
+                volume = volume.0,
+                "{what}: {error}; more errors of this disk are not logged"
+            ),
+            _ => {}
         }
     }
 
@@ -282,7 +315,7 @@ mod tests {
     /// What has come by the time that nothing is in flight any more.
     async fn settle(disks: &mut Disks) -> Vec<Input> {
         let mut inputs = VecDeque::new();
-        while disks.all().any(|disk| disk.is_busy()) {
+        while disks.is_busy() {
             disks.wait().await;
             disks.take_done(&mut inputs);
         }
@@ -362,5 +395,32 @@ mod tests {
         assert!(done.iter().any(|input| matches!(input, Input::DiskDone { result: Ok(_), .. })));
         assert!(done.iter().any(|input| matches!(input, Input::MetaDone { result: Ok(()), .. })));
         assert!(disks.is_empty());
+    }
+    /// Data and metadata on two devices, with a plan for each of what goes wrong there.
+    fn on_two_devices(disks: &mut Disks) -> [Plan; 2] {
+        let plans = [Plan::new(), Plan::new()];
+        let [data, meta] = [0, 1].map(|at| Device::memory(1 << 20).with_faults(&plans[at]));
+        disks.insert(VOLUME, data, Some(meta));
+        plans
+    }
+
+    #[tokio::test]
+    async fn data_and_metadata_are_flushed_each_on_its_own_device() {
+        for broken in [0, 1] {
+            let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+            let plans = on_two_devices(&mut disks);
+            plans[broken].add(Rule::new(Fault::Error(5)).on(OpKind::Flush));
+            disks.write_meta(VOLUME, MetaOpId(1), batch(&[0, 4096]), &mut inputs);
+            disks.submit(VOLUME, DiskOpId(1), DiskOp::Flush, &mut inputs);
+            for input in settle(&mut disks).await {
+                match input {
+                    Input::DiskDone { result, .. } => assert_eq!(result.is_err(), broken == 0),
+                    Input::MetaDone { result, .. } => assert_eq!(result.is_err(), broken == 1),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let hits = plans.each_ref().map(|plan| plan.hits() == 1);
+            assert_eq!(hits, [broken == 0, broken == 1]);
+        }
     }
 }

@@ -6,6 +6,8 @@
 //! talks to it by [`Message`]s, and sees it through a [`Glance`] that it publishes.
 
 mod clients;
+#[cfg(test)]
+mod disk_failures;
 mod disks;
 mod engine_config;
 mod link;
@@ -22,6 +24,7 @@ pub(crate) use status::Glance;
 pub(crate) use status::VolumeGlance;
 
 use crate::budget::{Budget, Payloads};
+use crate::handler::Handlers;
 use control::{Failure, ResourceStatus, exit};
 use orders::Orders;
 use pump::Pump;
@@ -75,6 +78,7 @@ impl Resource {
         resource: config::Resource,
         node: &str,
         budget: Arc<Budget>,
+        handlers: Handlers,
     ) -> Result<Self, Failure> {
         let name = resource.name.clone();
         let Some((me, peer)) = resource.host(node) else {
@@ -94,7 +98,8 @@ impl Resource {
         let (ended_out, ended) = watch::channel(Ended::No);
         let (started, start) = oneshot::channel();
         let payloads = Payloads { pool: BufferPool::default(), budget };
-        let setup = pump::Setup { resource, me, peer, payloads, inbox, glance: glance_out };
+        let setup =
+            pump::Setup { resource, me, peer, payloads, handlers, inbox, glance: glance_out };
         let thread_name = format!("repd-{name}");
         let run = move || {
             let run = std::panic::AssertUnwindSafe(|| run(setup, started));

@@ -3,7 +3,7 @@
 
 use config::{MetaDisk, Volume};
 use control::{Failure, exit};
-use metadata::{Expected, LoadError, Placement, Recovered};
+use metadata::{ActivityLog, Expected, LoadError, Placement, Recovered};
 use std::path::Path;
 use storage::{BufferPool, Device, DeviceError, OpenOptions};
 use types::{ByteRange, NodeId};
@@ -46,10 +46,14 @@ pub(crate) async fn open(
         Some(_) => Placement::External { data_device_bytes: data.bytes() },
     };
     let meta_device = meta.as_ref().unwrap_or(&data);
+    let meta_path = match &volume.meta_disk {
+        MetaDisk::Internal => path,
+        MetaDisk::External(path) => path,
+    };
     let expected = Expected { resource, volume: volume.id, node: Some(node) };
     let mut read = |range: ByteRange| meta_device.read_now(range).map(Vec::from);
-    let recovered = metadata::load(&mut read, meta_device.bytes(), placement, Some(expected))
-        .map_err(|error| refused(&place, path, &error))?;
+    let mut recovered = metadata::load(&mut read, meta_device.bytes(), placement, Some(expected))
+        .map_err(|error| refused(&place, path, &volume.meta_disk, &error))?;
     if recovered.crashed {
         tracing::warn!(
             volume = %place, disk = %path.display(), marked_blocks = recovered.marked_blocks,
@@ -57,11 +61,14 @@ pub(crate) async fn open(
             "the disk was not detached in order; what may have been in flight is marked"
         );
     }
+    size_the_log(&place, &mut recovered, volume.disk_options.al_extents);
     make_durable(meta_device, &recovered).map_err(|error| {
-        let text = format!("{place}: writing the metadata of {} failed: {error}", path.display());
+        let meta = meta_path.display();
+        let text = format!("{place}: writing the metadata on {meta} failed: {error}");
         Failure::new(exit::CONFIG, text)
     })?;
-    tracing::info!(volume = %place, disk = %data.describe(), "opened");
+    let elsewhere = meta.as_ref().map(Device::describe);
+    tracing::info!(volume = place, disk = data.describe(), meta_disk = elsewhere, "opened");
     Ok(Opened { data, meta, recovered: Box::new(recovered) })
 }
 
@@ -72,9 +79,39 @@ async fn open_device(place: &str, path: &Path, pool: &BufferPool) -> Result<Devi
         .map_err(|error| Failure::new(exit::CONFIG, format!("{place}: {error}")))
 }
 
-fn refused(place: &str, path: &Path, error: &LoadError<DeviceError>) -> Failure {
-    let disk = path.display();
-    Failure::new(exit::CONFIG, format!("{place}: disk {disk}: {error}"))
+fn refused(
+    place: &str,
+    disk: &Path,
+    meta_disk: &MetaDisk,
+    error: &LoadError<DeviceError>,
+) -> Failure {
+    let disk = disk.display();
+    let on = match meta_disk {
+        MetaDisk::Internal => format!("disk {disk}"),
+        MetaDisk::External(meta) => format!("disk {disk}, meta-disk {}", meta.display()),
+    };
+    Failure::new(exit::CONFIG, format!("{place}: {on}: {error}"))
+}
+
+/// Makes room in the log for as many hot extents as are configured now. It is empty after the
+/// recovery, so it may start over.
+fn size_the_log(place: &str, recovered: &mut Recovered, al_extents: u32) {
+    let metadata = &mut recovered.metadata;
+    let room = ActivityLog::new(&metadata.layout, al_extents).capacity();
+    if room < al_extents {
+        tracing::warn!(
+            volume = place,
+            al_extents,
+            room,
+            "al-extents is more than the log on this disk has room for; create-md makes a larger one"
+        );
+    }
+    if room == metadata.superblock.al_extents {
+        return;
+    }
+    tracing::info!(volume = place, old = metadata.superblock.al_extents, new = room, "al-extents");
+    recovered.plan.push(metadata.set_al_extents(al_extents));
+    recovered.plan.push(metadata.save_superblock());
 }
 
 /// The batches of a plan, one after the other: each is durable before the next begins.
@@ -92,21 +129,35 @@ fn make_durable(device: &Device, recovered: &Recovered) -> Result<(), DeviceErro
 mod tests {
     use super::*;
     use crate::testing;
-    use metadata::{AL_BLOCKS_DEFAULT, CreateParams, Layout, Metadata};
+    use metadata::{AL_BLOCKS_DEFAULT, CreateParams, Layout, LayoutError, Metadata};
     use types::{Time, VolumeId};
 
-    async fn try_open(path: &Path) -> Result<Opened, Failure> {
-        let mut volume = testing::resource("r0").hosts[0].volumes[0].clone();
-        volume.disk = Some(path.to_owned());
+    const DISK_BYTES: u64 = 16 << 20;
+    const META_BYTES: u64 = 1 << 20;
+
+    fn volume(path: &Path, meta_disk: MetaDisk) -> Volume {
+        let volume = testing::resource("r0").hosts[0].volumes[0].clone();
+        Volume { disk: Some(path.to_owned()), meta_disk, ..volume }
+    }
+
+    async fn try_open_volume(volume: Volume) -> Result<Opened, Failure> {
         open("r0".into(), NodeId(0), volume, BufferPool::default()).await
     }
 
+    async fn try_open(path: &Path) -> Result<Opened, Failure> {
+        try_open_volume(volume(path, MetaDisk::Internal)).await
+    }
+
     fn create(path: &Path, resource: &str) {
+        create_on(path, DISK_BYTES, Layout::internal(DISK_BYTES, AL_BLOCKS_DEFAULT), resource);
+    }
+
+    fn create_on(path: &Path, bytes: u64, layout: Result<Layout, LayoutError>, resource: &str) {
         let file = std::fs::File::options().write(true).create(true).truncate(false).open(path);
         let file = file.unwrap();
-        file.set_len(16 << 20).unwrap();
+        file.set_len(bytes).unwrap();
         let params = CreateParams {
-            layout: Layout::internal(16 << 20, AL_BLOCKS_DEFAULT).unwrap(),
+            layout: layout.unwrap(),
             resource: resource.into(),
             volume: VolumeId(0),
             node: None,
@@ -140,5 +191,54 @@ mod tests {
         assert!(!opened.recovered.crashed);
         let failure = try_open(&path).await.unwrap_err();
         assert!(failure.text.contains("in use"), "{failure}");
+    }
+    #[tokio::test]
+    async fn metadata_on_another_device_are_looked_for_there_and_both_are_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, meta) = (dir.path().join("disk"), dir.path().join("meta"));
+        std::fs::File::create(&disk).unwrap().set_len(DISK_BYTES).unwrap();
+        let external = || volume(&disk, MetaDisk::External(meta.clone()));
+        let layout = Layout::external(DISK_BYTES, META_BYTES, AL_BLOCKS_DEFAULT);
+        create_on(&meta, META_BYTES, layout, "other");
+        let failure = try_open_volume(external()).await.unwrap_err();
+        for word in [disk.to_str().unwrap(), meta.to_str().unwrap(), "other/0", "create-md"] {
+            assert!(failure.text.contains(word), "{word}: {failure}");
+        }
+        let layout = Layout::external(DISK_BYTES, META_BYTES, AL_BLOCKS_DEFAULT);
+        create_on(&meta, META_BYTES, layout, "r0");
+        let opened = try_open_volume(external()).await.unwrap();
+        assert_eq!(opened.recovered.metadata.layout.data_bytes(), DISK_BYTES);
+        for taken in [&disk, &meta] {
+            let other = dir.path().join("other");
+            create(&other, "r0");
+            let volume = match taken == &disk {
+                true => volume(taken, MetaDisk::External(other)),
+                false => volume(&other, MetaDisk::External(taken.clone())),
+            };
+            let failure = try_open_volume(volume).await.unwrap_err();
+            assert!(failure.text.contains("open already"), "{failure}");
+            assert!(failure.text.contains(taken.to_str().unwrap()), "{failure}");
+        }
+        drop(opened);
+        let failure = try_open(&disk).await.unwrap_err();
+        assert!(failure.text.contains("no metadata"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn the_log_gets_as_many_slots_as_are_configured_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        create(&path, "r0");
+        let mut wanted = volume(&path, MetaDisk::Internal);
+        for al_extents in [1237, 100, 6000] {
+            wanted.disk_options.al_extents = al_extents;
+            let opened = try_open_volume(wanted.clone()).await.unwrap();
+            assert_eq!(opened.recovered.metadata.al.capacity(), al_extents);
+            assert!(!opened.recovered.plan.is_empty());
+            drop(opened);
+            let again = try_open_volume(wanted.clone()).await.unwrap();
+            assert_eq!(again.recovered.metadata.superblock.al_extents, al_extents);
+            assert!(again.recovered.plan.is_empty(), "it was durable");
+        }
     }
 }

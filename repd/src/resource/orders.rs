@@ -14,8 +14,8 @@ use types::{NodeId, VolumeId};
 /// What the thread of a resource can be ordered.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
-    /// Open the disk of a volume and take it into service. Nothing to do if it is.
-    Attach(VolumeId),
+    /// Open the disk of a volume and take it into service. Nothing to do if it has one.
+    Attach(Box<config::Volume>),
     /// Let the disk of a volume go. Nothing to do if there is none.
     Detach(VolumeId),
     /// Seek the peer.

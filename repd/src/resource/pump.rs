@@ -7,6 +7,7 @@
 //! ```
 //! What a timer of the engine in the past means («after what else is ready») is this order.
 
+mod events;
 mod inbox;
 
 use super::Message;
@@ -18,9 +19,10 @@ use super::orders::{Follow, Orders};
 use super::status::Glance;
 use crate::budget::Payloads;
 use crate::clock::Clock;
+use crate::handler::Handlers;
 use config::{Host, Resource};
 use control::{Failure, exit};
-use replicator::{CommandId, Effect, Effects, Engine, Event, Input, Severity};
+use replicator::{CommandId, Effect, Effects, Engine, Input};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -48,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) me: Host,
     pub(crate) peer: Host,
     pub(crate) payloads: Payloads,
+    pub(crate) handlers: Handlers,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) glance: watch::Sender<Glance>,
 }
@@ -66,6 +69,7 @@ pub(crate) struct Pump {
     clients: Clients,
     orders: Orders,
     payloads: Payloads,
+    handlers: Handlers,
     inbox: mpsc::Receiver<Message>,
     glance: watch::Sender<Glance>,
     published: Time,
@@ -94,7 +98,7 @@ enum Stage {
 impl Pump {
     /// Listens for the peer; everything else waits for orders. To be called in the runtime.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { resource, me, peer, payloads, inbox, glance } = setup;
+        let Setup { resource, me, peer, payloads, handlers, inbox, glance } = setup;
         let clock = Clock::start();
         let seed = getrandom::u64()
             .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
@@ -125,6 +129,7 @@ impl Pump {
             clients: Clients::new(payloads.clone()),
             orders: Orders::default(),
             payloads,
+            handlers,
             inbox,
             glance,
             published: Time(0),
@@ -298,7 +303,7 @@ impl Pump {
             }
             Effect::Event(event) => {
                 self.changed = true;
-                log(&event);
+                self.tell(&event);
             }
         }
     }
@@ -383,15 +388,5 @@ impl Pump {
                 true
             }
         }
-    }
-}
-
-fn log(event: &Event) {
-    let volume = event.volume().map(|volume| volume.0);
-    match event.severity() {
-        Severity::Debug => tracing::debug!(volume, "{event}"),
-        Severity::Info => tracing::info!(volume, "{event}"),
-        Severity::Warning => tracing::warn!(volume, "{event}"),
-        Severity::Error => tracing::error!(volume, "{event}"),
     }
 }

@@ -25,9 +25,14 @@ impl Pump {
             let _ = reply.send(Err(Failure::new(exit::STATE, text)));
             return;
         }
-        tracing::info!(?order, "ordered");
+        match &order {
+            Order::Attach(volume) => {
+                tracing::info!(volume = volume.id.0, disk = ?volume.disk, "ordered: attach");
+            }
+            other => tracing::info!(order = ?other, "ordered"),
+        }
         match order {
-            Order::Attach(volume) => return self.attach(volume, reply),
+            Order::Attach(volume) => return self.attach(*volume, reply),
             Order::Detach(volume) if !self.has_disk(volume) => {
                 let _ = reply.send(Ok(()));
                 return;
@@ -50,19 +55,21 @@ impl Pump {
         self.disks.contains(volume) || self.orders.is_opening(volume)
     }
 
-    fn attach(&mut self, volume: VolumeId, reply: Reply) {
+    fn attach(&mut self, volume: config::Volume, reply: Reply) {
         let resource = &self.resource.name;
-        let Some(configured) = self.me.volumes.iter().find(|found| found.id == volume) else {
-            let text = format!("{resource}/{volume}: the resource has no such volume");
+        let Some(known) = self.me.volumes.iter_mut().find(|known| known.id == volume.id) else {
+            let text = format!("{resource}/{}: the resource has no such volume", volume.id);
             let _ = reply.send(Err(Failure::new(exit::USAGE, text)));
             return;
         };
-        if self.disks.contains(volume) {
+        if self.disks.contains(volume.id) {
             let _ = reply.send(Ok(()));
             return;
         }
+        // The file may name another disk than when the resource came up.
+        *known = volume;
         let pool = &self.payloads.pool;
-        self.orders.open(resource, self.me.node_id, configured, pool, reply);
+        self.orders.open(resource, self.me.node_id, known, pool, reply);
     }
 
     /// Whether no client is in the way any more.

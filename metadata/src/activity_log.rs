@@ -212,7 +212,7 @@ impl ActivityLog {
         Replayed {
             hot: replay_newest(&blocks, ring),
             capacity: last.map_or(0, |(_, last)| u32::from(last.capacity)),
-            next_sequence: last.map_or(0, |(&newest, _)| newest.saturating_add(1)),
+            next_sequence: last.map_or(0, |(&newest, _)| newest + 1),
         }
     }
 

@@ -27,6 +27,11 @@ pub struct MetaWrite {
     pub data: Bytes,
 }
 
+/// A sequence that somebody may have counted to: there is always room to count on.
+pub(crate) const fn counted(sequence: u64) -> Option<u64> {
+    if sequence >> 63 == 0 { Some(sequence) } else { None }
+}
+
 impl Batch {
     /// A batch of one write.
     pub fn one(offset: u64, data: Vec<u8>) -> Self {

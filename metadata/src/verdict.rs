@@ -263,10 +263,12 @@ fn by_worth(me: &Side, peer: &Side) -> Option<(Verdict, Rule)> {
     }
     let (source, target) = if me_is_source { (me, peer) } else { (peer, me) };
     // What the target has began as a state that the source's marks are relative to: an
-    // interrupted resync, or an invalidated copy whose own marks say what is bad in it.
-    let began = target.generations.current.id;
-    let known =
-        began.same(source.generations.current.id) || began.same(source.generations.bitmap.id);
+    // interrupted resync, or an invalidated copy whose own marks say what is bad in it. Or both
+    // have marks relative to one state: the resync that gives up one side of a split brain.
+    let (from, began) = (&source.generations, &target.generations);
+    let known = began.current.id.same(from.current.id)
+        || began.current.id.same(from.bitmap.id)
+        || began.bitmap.id.is_real() && began.bitmap.id.same(from.bitmap.id);
     let (extent, rule) = if !known {
         (Extent::Full, Rule::InconsistentUnknown)
     } else {
@@ -319,8 +321,10 @@ fn settle_split_brain(me: &Side, peer: &Side, automatic: bool, rule: Rule) -> (V
     let gives_in = |side: &Side| side.discard_my_data && !side.primary;
     match only_one(gives_in(peer), gives_in(me)) {
         Some(me_is_source) if me.discard_my_data != peer.discard_my_data => {
-            // Only with one common starting point do the marks of both tell all that differs.
-            let extent = if automatic { bitmap_unless_flagged(me, peer) } else { Extent::Full };
+            // Only with one common starting point do the marks of both tell all that differs. Two
+            // new copies that were forced have only the name of theirs in common.
+            let common = automatic && me.generations.bitmap.id.is_real();
+            let extent = if common { bitmap_unless_flagged(me, peer) } else { Extent::Full };
             (Verdict::toward_peer(me_is_source, extent), Rule::Discarded)
         }
         Some(_) | None => (Verdict::SplitBrain { automatic }, rule),

@@ -1,6 +1,6 @@
 //! One block of the ring.
 
-use crate::plan::META_BLOCK;
+use crate::plan::{META_BLOCK, counted};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -101,6 +101,7 @@ impl Transaction {
             1 => Kind::Reset,
             _ => return None,
         };
+        let sequence = counted(block.sequence.get())?;
         let capacity = u16::try_from(block.capacity.get()).ok()?;
         let updates = usize::from(block.updates.get());
         let start = block.context_start.get();
@@ -117,7 +118,7 @@ impl Transaction {
             .collect();
         let inside = updates.iter().all(|&(slot, _)| slot < capacity);
         inside.then(|| Self {
-            sequence: block.sequence.get(),
+            sequence,
             kind,
             capacity,
             updates,

@@ -2,7 +2,7 @@
 
 use super::{Flags, RESOURCE_NAME_MAX, Superblock, SuperblockError, VERSION, WIPE_MARK};
 use crate::generation::{Cause, GenerationId, GenerationRecord, Generations, HISTORY};
-use crate::plan::META_BLOCK;
+use crate::plan::{META_BLOCK, counted};
 use types::{NodeId, Role, SECTOR_BYTES, Time, VolumeId};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -152,7 +152,8 @@ impl Block {
             return Err(bad("peer_slots", u64::from(self.peer_slots)));
         }
         Ok(Superblock {
-            sequence: self.sequence.get(),
+            sequence: counted(self.sequence.get())
+                .ok_or_else(|| bad("sequence", self.sequence.get()))?,
             created: Time(self.created.get()),
             disk_incarnation: self.disk_incarnation.get(),
             peer_disk_incarnation: self.peers[0].disk_incarnation.get(),

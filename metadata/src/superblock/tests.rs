@@ -74,6 +74,7 @@ fn each_flag_has_its_bit() {
 
 /// Offsets of fields, by docs/ondisk.md.
 const VERSION_AT: usize = 8;
+const SEQUENCE_AT: usize = 16;
 const FLAGS_AT: usize = 92;
 const ROLE_AT: usize = 99;
 const PEER_SLOTS_AT: usize = 100;
@@ -103,6 +104,7 @@ fn what_is_wrong_is_named() {
         SuperblockError::Field { field, .. } => field,
         other => panic!("{other}"),
     };
+    assert_eq!(field(SEQUENCE_AT + 7, 0x80), "sequence");
     assert_eq!(field(FLAGS_AT + 1, 1), "flags");
     assert_eq!(field(ROLE_AT, 3), "role_intent");
     assert_eq!(field(PEER_SLOTS_AT, 2), "peer_slots");

@@ -21,6 +21,8 @@ pub(super) enum Stage {
     Granted,
     /// What is in flight ends.
     Draining,
+    /// So many superblocks are on their way, and then the peer is told good-bye.
+    Sealing(usize),
     /// So many superblocks are on their way.
     Saving(usize),
 }
@@ -108,7 +110,9 @@ impl Engine {
 
     /// One of the superblocks of the running command is durable.
     pub(super) fn command_saved(&mut self, _v: usize, _out: &mut Effects) {
-        if let Some(Running { stage: Stage::Saving(left), .. }) = self.running.as_mut() {
+        if let Some(Running { stage: Stage::Saving(left) | Stage::Sealing(left), .. }) =
+            self.running.as_mut()
+        {
             *left = left.saturating_sub(1);
         }
     }
@@ -123,7 +127,9 @@ impl Engine {
                 let text = format!("{name}: {why}");
                 self.finish_command(Err(Refusal::new(RefusalKind::Failed, text)), out);
             }
-            Some(Running { stage: Stage::Saving(left), .. }) => *left = left.saturating_sub(1),
+            Some(Running { stage: Stage::Saving(left) | Stage::Sealing(left), .. }) => {
+                *left = left.saturating_sub(1);
+            }
             _ => {}
         }
     }
@@ -232,6 +238,9 @@ impl Engine {
         let primary = self.role == Role::Primary;
         let vol = &mut self.volumes[v];
         let mut metadata = recovered.metadata;
+        // Recovery has written one after a crash.
+        vol.durable_sequence = metadata.superblock.sequence;
+        vol.found_sequence = Some(vol.durable_sequence - u64::from(recovered.crashed));
         let superblock = &mut metadata.superblock;
         superblock.flags.attached = true;
         superblock.flags.al_disabled = !self.config.options.al_updates;
@@ -331,6 +340,11 @@ impl Engine {
         self.save_superblock(v, Then::Command, out);
     }
 
+    /// The volumes with a disk.
+    fn attached(&self) -> Vec<usize> {
+        (0..self.volumes.len()).filter(|&v| self.volumes[v].meta.is_some()).collect()
+    }
+
     /// The orderly end of everything.
     fn pump_stop(&mut self, stage: Stage, out: &mut Effects) -> Result<Option<Stage>, Refusal> {
         match stage {
@@ -352,7 +366,16 @@ impl Engine {
                 if !self.quiesce(out) {
                     return Ok(Some(Stage::Draining));
                 }
+                // A disk that is put back to what it was before this shall be recognised.
+                let attached = self.attached();
+                for &v in &attached {
+                    self.save_superblock(v, Then::Command, out);
+                }
+                Ok(Some(Stage::Sealing(attached.len())))
+            }
+            Stage::Sealing(0) => {
                 // Nothing more comes in after the good-bye.
+                self.tell_sequences(out);
                 self.say_goodbye("going down", out);
                 self.forget_quiet();
                 Ok(Some(Stage::Granted))
@@ -365,8 +388,7 @@ impl Engine {
                 if !clean {
                     return Ok(Some(Stage::Granted));
                 }
-                let attached: Vec<usize> =
-                    (0..self.volumes.len()).filter(|&v| self.volumes[v].meta.is_some()).collect();
+                let attached = self.attached();
                 for &v in &attached {
                     self.save_detached(v, out);
                 }

@@ -224,6 +224,9 @@ impl Engine {
                     discard_my_data: false,
                     disk_incarnation: superblock.map_or(0, |s| s.disk_incarnation),
                     newest_exposed: superblock.map_or(GenerationId::UNSET, |s| s.newest_exposed),
+                    sequence: vol.told_sequence(),
+                    peer_disk_incarnation: superblock.map_or(0, |s| s.peer_disk_incarnation),
+                    peer_sequence: superblock.map_or(0, |s| s.peer_sequence),
                 },
             });
         }
@@ -402,7 +405,11 @@ impl Engine {
         }
         let vol = &mut self.volumes[v];
         let Some(meta) = vol.meta.as_mut() else { return };
-        meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
+        if theirs.side.disk_incarnation != 0 {
+            // Not the higher of two: a disk that was rolled back, and is copied anew, starts over.
+            meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
+            meta.superblock.peer_sequence = theirs.side.sequence;
+        }
         let (node, now) = (self.config.node, self.now);
         let superblock = &mut meta.superblock;
         superblock.agreed_bytes = agreed;
@@ -528,6 +535,23 @@ impl Engine {
         self.drop_link(Loss::Renegotiate, why, out);
     }
 
+    /// Tells the peer how often our superblocks were made durable: older ones are a rollback.
+    pub(super) fn tell_sequences(&mut self, out: &mut Effects) {
+        for v in 0..self.volumes.len() {
+            let vol = &self.volumes[v];
+            let (volume, sequence) = (vol.id, vol.durable_sequence);
+            if vol.meta.is_some() && vol.joined() {
+                self.send(Message::SequenceIs { volume, sequence }, out);
+            }
+        }
+    }
+
+    pub(super) fn on_peer_sequence(&mut self, v: usize, sequence: u64, out: &mut Effects) {
+        let Some(meta) = self.volumes[v].meta.as_mut() else { return };
+        meta.superblock.peer_sequence = meta.superblock.peer_sequence.max(sequence);
+        self.save_superblock(v, Then::Nothing, out);
+    }
+
     /// Closes the link with a good-bye.
     pub(super) fn say_goodbye(&mut self, why: &str, out: &mut Effects) {
         self.dial.wanted = false;
@@ -580,9 +604,9 @@ fn side(node: NodeId, state: &State, v: usize, resumable: bool) -> Side {
         discard_my_data: side.discard_my_data,
         disk_incarnation: side.disk_incarnation,
         newest_exposed: side.newest_exposed,
-        sequence: 0,
-        peer_disk_incarnation: 0,
-        peer_sequence: 0,
+        sequence: side.sequence,
+        peer_disk_incarnation: side.peer_disk_incarnation,
+        peer_sequence: side.peer_sequence,
     }
 }
 

@@ -134,6 +134,7 @@ impl Engine {
         vol.durable.end_sending();
         vol.durable.end_receiving();
         vol.durable.both_are_flushed();
+        vol.found_sequence = None;
         vol.minted = Minted::No;
         let total_blocks = vol.dirty_blocks();
         let side = match plan {

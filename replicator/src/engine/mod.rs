@@ -271,6 +271,7 @@ impl Engine {
             Message::InSync { blocks, .. } => self.on_in_sync(v, &blocks, out),
             Message::ResyncEnd { step, .. } => self.on_resync_end(v, step, out),
             Message::DiskIs { disk, .. } => self.on_peer_disk(v, disk, out),
+            Message::SequenceIs { sequence, .. } => self.on_peer_sequence(v, sequence, out),
             other => unreachable!("{} is about no volume's data", other.name()),
         }
     }
@@ -379,7 +380,8 @@ fn volume_of(message: &Message) -> Option<VolumeId> {
         | Message::ResyncFailed { volume, .. }
         | Message::InSync { volume, .. }
         | Message::ResyncEnd { volume, .. }
-        | Message::DiskIs { volume, .. } => Some(*volume),
+        | Message::DiskIs { volume, .. }
+        | Message::SequenceIs { volume, .. } => Some(*volume),
         _ => None,
     }
 }

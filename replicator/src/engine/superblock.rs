@@ -134,6 +134,9 @@ impl Engine {
                 let saves = &mut self.volumes[v].saves;
                 saves.running = false;
                 saves.saved = version;
+                let sequence = self.volumes[v].metadata().superblock.sequence;
+                self.volumes[v].durable_sequence = sequence;
+                let saves = &mut self.volumes[v].saves;
                 let waiters = std::mem::take(&mut saves.waiters);
                 let (ready, waiting): (Vec<_>, Vec<_>) =
                     waiters.into_iter().partition(|(wanted, _)| *wanted <= version);

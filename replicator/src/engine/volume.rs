@@ -149,6 +149,10 @@ pub(super) struct Volume {
     pub log: LogUse,
     pub durable: Durability,
     pub saves: Saves,
+    /// The sequence of the superblock that is durable.
+    pub durable_sequence: u64,
+    /// What it was when the disk was attached, until a session begins with it.
+    pub found_sequence: Option<u64>,
     pub sync: Option<Sync>,
     /// Bytes that the running or last resync has carried.
     pub resync_bytes: u64,
@@ -195,6 +199,8 @@ impl Volume {
             log: LogUse::default(),
             durable: Durability::default(),
             saves: Saves::default(),
+            durable_sequence: 0,
+            found_sequence: None,
             sync: None,
             resync_bytes: 0,
             counters: Counters::default(),
@@ -228,6 +234,13 @@ impl Volume {
 
     pub(super) fn metadata(&mut self) -> &mut Metadata {
         self.meta.as_mut().expect("a disk is attached")
+    }
+
+    /// The sequence that the peer is told: a disk that was rolled back must not catch up by what its
+    /// attach writes.
+    pub(super) fn told_sequence(&self) -> u64 {
+        let told = self.found_sequence.unwrap_or(self.durable_sequence);
+        self.meta.as_ref().map_or(0, |_| told)
     }
 
     /// How many blocks are marked.

@@ -128,6 +128,13 @@ pub struct SideState {
     pub disk_incarnation: u64,
     /// The newest generation that the disk ever exposed.
     pub newest_exposed: GenerationId,
+    /// The sequence of its durable superblock; at the first handshake after an attach, as it was
+    /// found.
+    pub sequence: u64,
+    /// The identity of the receiver's disk, as the sender remembers it.
+    pub peer_disk_incarnation: u64,
+    /// The highest sequence that the receiver told of that disk.
+    pub peer_sequence: u64,
 }
 
 /// How a mirrored write ended.
@@ -171,6 +178,9 @@ struct RawVolume {
     discard_my_data: bool,
     disk_incarnation: u64,
     newest_exposed: u64,
+    sequence: u64,
+    peer_disk_incarnation: u64,
+    peer_sequence: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -226,6 +236,9 @@ impl RawVolume {
             discard_my_data: side.discard_my_data,
             disk_incarnation: side.disk_incarnation,
             newest_exposed: side.newest_exposed.0,
+            sequence: side.sequence,
+            peer_disk_incarnation: side.peer_disk_incarnation,
+            peer_sequence: side.peer_sequence,
         }
     }
 
@@ -255,6 +268,9 @@ impl RawVolume {
                 discard_my_data: self.discard_my_data,
                 disk_incarnation: self.disk_incarnation,
                 newest_exposed: GenerationId(self.newest_exposed),
+                sequence: self.sequence,
+                peer_disk_incarnation: self.peer_disk_incarnation,
+                peer_sequence: self.peer_sequence,
             },
         })
     }

@@ -70,6 +70,7 @@ kinds! {
     RoleReply = 49,
     RoleIs = 50,
     DiskIs = 51,
+    SequenceIs = 52,
 }
 
 impl Kind {
@@ -81,7 +82,7 @@ impl Kind {
             Self::Ready | Self::Bye | Self::Ping | Self::Pong | Self::Zero | Self::Ack => false,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read => false,
             Self::ResyncRequest | Self::ResyncFailed | Self::ResyncEnd => false,
-            Self::RoleRequest | Self::RoleIs | Self::DiskIs => false,
+            Self::RoleRequest | Self::RoleIs | Self::DiskIs | Self::SequenceIs => false,
         }
     }
 
@@ -94,7 +95,7 @@ impl Kind {
             Self::Bitmap | Self::Write | Self::Zero | Self::Ack | Self::Settled => true,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
             Self::ResyncRequest | Self::ResyncData | Self::ResyncFailed => true,
-            Self::InSync | Self::ResyncEnd | Self::DiskIs => true,
+            Self::InSync | Self::ResyncEnd | Self::DiskIs | Self::SequenceIs => true,
         }
     }
 }
@@ -129,6 +130,7 @@ impl Message {
             Self::RoleReply { .. } => Kind::RoleReply,
             Self::RoleIs(_) => Kind::RoleIs,
             Self::DiskIs { .. } => Kind::DiskIs,
+            Self::SequenceIs { .. } => Kind::SequenceIs,
         }
     }
 
@@ -205,6 +207,10 @@ impl Message {
             Self::DiskIs { volume, disk } => {
                 header.volume = volume.0.into();
                 header.offset = u64::from(disk.to_u8()).into();
+            }
+            Self::SequenceIs { volume, sequence } => {
+                header.volume = volume.0.into();
+                header.seq = (*sequence).into();
             }
         }
         Bytes::new()
@@ -293,7 +299,8 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
         | Kind::ResyncData
         | Kind::InSync
         | Kind::ResyncEnd
-        | Kind::DiskIs => decode_resync(kind, header, payload),
+        | Kind::DiskIs
+        | Kind::SequenceIs => decode_resync(kind, header, payload),
         _ => decode_link(kind, header, payload),
     }
 }
@@ -411,6 +418,7 @@ fn decode_resync(kind: Kind, header: &Header, payload: Bytes) -> Result<Message,
             let disk = number.and_then(DiskState::from_u8);
             Message::DiskIs { volume, disk: disk.ok_or_else(|| wrong("unknown disk state"))? }
         }
+        Kind::SequenceIs => Message::SequenceIs { volume, sequence: seq },
         other => unreachable!("{} is not of the resync", other.name()),
     })
 }
@@ -428,7 +436,7 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
         Kind::Zero => ([true; 5], FLAG_FUA | FLAG_UNMAP),
         Kind::Ack => ([true, false, true, false, false], 0),
         Kind::Settled => ([false, false, false, false, true], 0),
-        Kind::Flush | Kind::Durable => ([false, false, true, false, false], 0),
+        Kind::Flush | Kind::Durable | Kind::SequenceIs => ([false, false, true, false, false], 0),
         Kind::FlushDone | Kind::RoleReply => ([false, false, true, false, false], FLAG_OK),
         Kind::Read => ([true, true, true, false, false], 0),
         Kind::ReadDone => ([false, false, true, false, false], FLAG_DATA),

@@ -199,6 +199,14 @@ pub enum Message {
         /// The state.
         disk: DiskState,
     },
+    /// The sender's superblock has been made durable so often: said before an orderly end, so that
+    /// a disk that is put back to an older state meanwhile is recognised.
+    SequenceIs {
+        /// The volume.
+        volume: VolumeId,
+        /// The sequence of the superblock.
+        sequence: u64,
+    },
 }
 
 /// What every mirrored write carries.

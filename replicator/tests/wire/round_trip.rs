@@ -101,6 +101,9 @@ fn state() -> impl Strategy<Value = State> {
                     discard_my_data: flags[3],
                     disk_incarnation: numbers[6],
                     newest_exposed: GenerationId(numbers[7]),
+                    sequence: numbers[0],
+                    peer_disk_incarnation: numbers[1],
+                    peer_sequence: numbers[2],
                 },
             }
         });
@@ -187,6 +190,8 @@ fn states() -> impl Strategy<Value = Message> {
         role().prop_map(Message::RoleIs),
         (volume(), any_of(DiskState::ALL))
             .prop_map(|(volume, disk)| Message::DiskIs { volume, disk }),
+        (volume(), any::<u64>())
+            .prop_map(|(volume, sequence)| Message::SequenceIs { volume, sequence }),
     ]
 }
 

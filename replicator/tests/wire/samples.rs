@@ -85,6 +85,7 @@ fn states() -> Vec<(&'static str, Message)> {
         ("role-reply-refused", Message::RoleReply { id: 6, granted: false, text }),
         ("role-is", Message::RoleIs(Role::Secondary)),
         ("disk-is", Message::DiskIs { volume: VOLUME, disk: DiskState::Diskless }),
+        ("sequence-is", Message::SequenceIs { volume: VOLUME, sequence: 0x23 }),
     ]
 }
 
@@ -134,6 +135,9 @@ fn state() -> State {
         discard_my_data: false,
         disk_incarnation: 0x5555,
         newest_exposed: GenerationId(0x6666),
+        sequence: 0x21,
+        peer_disk_incarnation: 0x8888,
+        peer_sequence: 0x22,
     };
     let volume = VolumeState {
         volume: 3,

@@ -19,12 +19,13 @@ pub use setup::Setup;
 pub use status::Status;
 
 use crate::clock::until;
-use crate::disks;
 use crate::ports::Ports;
 use crate::proxy::Proxy;
+use crate::{disks, namespace};
 use anyhow::Context;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -71,6 +72,10 @@ impl Cluster {
         };
         for node in cluster.nodes() {
             cluster.configure(node, &cluster.setup)?;
+            if let Some(bytes) = cluster.setup.small_mounts {
+                namespace::mount(&node.small_mount(), bytes)?;
+                symlink(node.small_mount().join("disk"), node.disk())?;
+            }
             fs::File::create(node.disk())?.set_len(cluster.setup.disk_bytes)?;
         }
         Ok(cluster)
@@ -201,6 +206,18 @@ impl Cluster {
             None => Ok(()),
             Some(at) => anyhow::bail!("the disks differ at byte {at}"),
         }
+    }
+
+    /// Something is wrong: ends the daemons with SIGKILL, and keeps the directory with everything.
+    pub fn abandon(mut self) -> PathBuf {
+        for node in self.nodes_mut() {
+            // It may have ended by itself.
+            let _ = node.thaw();
+            let _ = node.kill();
+        }
+        self.finished = true;
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
     }
 
     /// The behaviour was shown: ends the daemons in order.

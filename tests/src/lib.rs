@@ -5,7 +5,8 @@
 //!   a daemon;
 //! - [`proxy`]: the cable between them;
 //! - [`nbd_client`], [`load`], [`foreign`]: who writes and reads;
-//! - [`scenario`]: the behaviours that are shown, each at the scale of a test or of an acceptance.
+//! - [`scenario`]: the behaviours that are shown, each at the scale of a test or of an acceptance;
+//! - [`torture`]: random trouble under load, for as long as one likes.
 //!
 //! `cargo test` runs every scenario at a small scale; `cargo run --release -p tests -- acceptance`
 //! at the full one, and says what it measured.
@@ -17,9 +18,11 @@ pub mod cluster;
 pub mod disks;
 pub mod foreign;
 pub mod load;
+pub mod namespace;
 pub mod nbd_client;
 pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod scenario;
+pub mod torture;

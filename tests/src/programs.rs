@@ -12,6 +12,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::{fs, io};
 
+/// In the environment of a daemon: the process that it dies with, however that one ends.
+pub const DIES_WITH: &str = "REPD_TESTS_DIES_WITH";
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -76,6 +79,7 @@ pub fn play(args: &[OsString]) -> anyhow::Result<Option<ExitCode>> {
     let name = args.first().map(Path::new).and_then(Path::file_name);
     match name.and_then(OsStr::to_str) {
         Some("repd") => {
+            die_with_parent()?;
             let options = <repd::Options as clap::Parser>::parse_from(args);
             repd::run(&options)?;
             Ok(Some(ExitCode::SUCCESS))
@@ -86,6 +90,16 @@ pub fn play(args: &[OsString]) -> anyhow::Result<Option<ExitCode>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Asks the kernel for SIGKILL when the test that started this daemon ends without ending it.
+fn die_with_parent() -> anyhow::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let Ok(expected) = std::env::var(DIES_WITH) else { return Ok(()) };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    anyhow::ensure!(parent.to_string() == expected, "the test that wanted this daemon has ended");
+    Ok(())
 }
 
 #[cfg(test)]

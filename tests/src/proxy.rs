@@ -29,14 +29,25 @@ struct State {
     resets: u64,
     /// Connections are refused by a reset.
     refusing: bool,
-    /// Nothing gets through, and nobody is told.
-    silent: bool,
+    /// What gets nothing through, and nobody is told.
+    silent: Option<Silence>,
     /// How long a piece is on its way.
     delay: Duration,
     /// Bytes a second, each way.
     rate: Option<u64>,
     /// The cable is gone.
     ended: bool,
+}
+
+/// Which way a silent cable lets nothing through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Neither way.
+    Both,
+    /// Not from who connects to who is connected to.
+    There,
+    /// Not from who is connected to to who connects.
+    Back,
 }
 
 /// A cable. See the module.
@@ -82,17 +93,23 @@ impl Proxy {
 
     /// Lets nothing through from now on, and tells nobody.
     pub fn silence(&self) {
-        self.state.send_modify(|state| state.silent = true);
+        self.silence_one_way(Silence::Both);
+    }
+
+    /// Lets nothing through that way, and tells nobody. Nobody connects anew, either: that takes
+    /// both ways.
+    pub fn silence_one_way(&self, way: Silence) {
+        self.state.send_modify(|state| state.silent = Some(way));
     }
 
     /// Mends what [`cut`](Self::cut) or [`silence`](Self::silence) did. Connections that were
     /// silent do not wake up: after so long their ends have given them up.
     pub fn mend(&self) {
         self.state.send_modify(|state| {
-            if state.silent {
+            if state.silent.is_some() {
                 state.resets += 1;
             }
-            (state.refusing, state.silent) = (false, false);
+            (state.refusing, state.silent) = (false, None);
         });
     }
 
@@ -166,7 +183,7 @@ async fn join(
         let mut watched = watched.clone();
         async move {
             // In silence nobody gets through to the other end.
-            let _ = watched.wait_for(|state| !state.silent).await;
+            let _ = watched.wait_for(|state| state.silent.is_none()).await;
             TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await
         }
     };
@@ -181,8 +198,8 @@ async fn join(
     let was_cut = {
         let (near_in, near_out) = near.split();
         let (far_in, far_out) = far.split();
-        let one = carry(near_in, far_out, watched.clone(), begun, &carried);
-        let other = carry(far_in, near_out, watched.clone(), begun, &carried);
+        let one = carry(near_in, far_out, Silence::There, watched.clone(), begun, &carried);
+        let other = carry(far_in, near_out, Silence::Back, watched.clone(), begun, &carried);
         tokio::select! {
             // What was held back in silence is lost when the cable is mended.
             biased;
@@ -208,6 +225,7 @@ fn hang_up(stream: TcpStream) {
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
+    way: Silence,
     mut watched: watch::Receiver<State>,
     begun: u64,
     carried: &AtomicU64,
@@ -236,7 +254,11 @@ async fn carry(
             }
             tokio::time::sleep_until(due.max(free_at)).await;
             // A mended cable has lost what it held back: the reset that comes with it ends this.
-            let _ = watched.wait_for(|state| !state.silent && state.resets == begun).await;
+            let is_open = |state: &State| {
+                let silent = state.silent.is_some_and(|it| it == way || it == Silence::Both);
+                !silent && state.resets == begun
+            };
+            let _ = watched.wait_for(is_open).await;
             // Counted before: whoever has received it finds it counted.
             carried.fetch_add(piece.len() as u64, Ordering::Relaxed);
             to.write_all(&piece).await?;

@@ -4,7 +4,7 @@ use super::{PATIENCE, Status};
 use crate::clock::until;
 use crate::nbd_client::Address;
 use crate::process::{Ran, run};
-use crate::programs::programs;
+use crate::programs::{DIES_WITH, programs};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -37,6 +37,11 @@ impl Node {
     /// Its backing file.
     pub fn disk(&self) -> PathBuf {
         self.home.join("disk")
+    }
+
+    /// Where a small file system for its disk is, if it has one.
+    pub fn small_mount(&self) -> PathBuf {
+        self.home.join("small")
     }
 
     /// Its configuration file.
@@ -79,6 +84,7 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.home.join("log"))?;
         let mut command = Command::new(&programs()?.repd);
         command.args(["--kernel-attach", "off", "--node", self.name, "--control"]);
+        command.env(DIES_WITH, std::process::id().to_string());
         command.arg(self.control()).arg("--state-dir").arg(self.home.join("state"));
         command.arg("--nbd").arg(format!("unix:{}", self.home.join("nbd.sock").display()));
         forget_environment(&mut command);

@@ -16,6 +16,11 @@ pub struct Setup {
     pub resource: String,
     /// Options of `net`, as `name value`.
     pub net: Vec<String>,
+    /// Options of `disk`, as `name value`.
+    pub disk: Vec<String>,
+    /// Each disk is a sparse file on a file system of its own with so many bytes, see
+    /// [`namespace`](crate::namespace).
+    pub small_mounts: Option<u64>,
     /// Without a cable in between.
     pub direct: bool,
 }
@@ -31,6 +36,8 @@ impl Setup {
             net: ["timeout 10", "ping-int 3", "ping-timeout 20", "connect-int 1"]
                 .map(str::to_owned)
                 .to_vec(),
+            disk: Vec::new(),
+            small_mounts: None,
             direct: false,
         }
     }
@@ -64,7 +71,11 @@ impl Setup {
         for option in &self.net {
             let _ = writeln!(text, "    {option};");
         }
-        text + "  }\n}\n"
+        text += "  }\n";
+        if !self.disk.is_empty() {
+            let _ = writeln!(text, "  disk {{\n    {};\n  }}", self.disk.join(";\n    "));
+        }
+        text + "}\n"
     }
 }
 

@@ -72,6 +72,17 @@ fn in_silence_nothing_comes_and_nobody_is_told() {
 }
 
 #[test]
+fn a_cable_that_is_silent_one_way_lets_the_other_through() {
+    let (proxy, _, mut near, mut far, _listener) = joined();
+    arrives(&mut near, &mut far, b"before");
+    proxy.silence_one_way(Silence::There);
+    near.write_all(b"lost").unwrap();
+    arrives(&mut far, &mut near, b"heard");
+    far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert_eq!(far.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
 fn a_far_and_slow_cable_keeps_the_order() {
     let (proxy, _, mut near, mut far, _listener) = joined();
     proxy.delay(Duration::from_millis(5));

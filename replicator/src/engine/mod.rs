@@ -265,6 +265,15 @@ impl Engine {
             Message::Durable { upto, .. } => self.on_peer_durable(v, upto, out),
             Message::Read { id, range, .. } => self.on_peer_read(v, epoch, id, range, out),
             Message::ReadDone { id, data, .. } => self.on_peer_read_done(id, data, out),
+            Message::ResyncRequest { .. }
+            | Message::ResyncData { .. }
+            | Message::ResyncFailed { .. }
+            | Message::ResyncEnd { .. }
+                if !self.volumes[v].has_disk() =>
+            {
+                // Said before the peer has heard that the disk here is gone, and the resync with
+                // it.
+            }
             Message::ResyncRequest { range, .. } => self.on_resync_request(v, epoch, range, out),
             Message::ResyncData { range, data, .. } => self.on_resync_data(v, range, data, out),
             Message::ResyncFailed { range, .. } => self.on_resync_failed(v, range, out),

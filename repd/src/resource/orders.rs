@@ -61,6 +61,8 @@ enum What {
     Attach(VolumeId),
     /// Answer when the disk is closed.
     Detach,
+    /// Nobody new is served meanwhile.
+    Demote,
     /// End the thread.
     Stop,
     Other,
@@ -92,7 +94,7 @@ impl Orders {
             Order::Connect => (Command::Connect, What::Other),
             Order::Disconnect => (Command::Disconnect, What::Other),
             Order::Primary { force } => (Command::Promote { force: *force }, What::Other),
-            Order::Secondary { .. } => (Command::Demote, What::Other),
+            Order::Secondary { .. } => (Command::Demote, What::Demote),
             Order::Down { .. } | Order::Stop => (Command::Stop, What::Stop),
             Order::Attach(_) => unreachable!("a disk is opened first"),
         };
@@ -156,6 +158,11 @@ impl Orders {
         self.opening.contains_key(&volume)
     }
 
+    /// Whether the engine is on its way to Secondary: it ends first what is in flight.
+    pub(crate) fn is_demoting(&self) -> bool {
+        self.given.values().any(|given| matches!(given.what, What::Demote))
+    }
+
     /// The engine has answered.
     pub(crate) fn done(&mut self, id: CommandId, result: Result<(), Refusal>) -> Follow {
         let Given { what, reply } = self.given.remove(&id).expect("only what was given is done");
@@ -171,7 +178,7 @@ impl Orders {
                 self.stop = Some(reply);
                 return Follow::Stopped;
             }
-            What::Attach(_) | What::Stop | What::Other => {
+            What::Attach(_) | What::Demote | What::Stop | What::Other => {
                 let _ = reply.send(result);
             }
         }
@@ -261,6 +268,18 @@ mod tests {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         orders.poll(&mut cx, &mut Disks::default(), &mut inputs);
         assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_demotion_is_under_way_until_the_engine_has_answered() {
+        let (mut orders, mut inputs) = (Orders::default(), VecDeque::new());
+        let (reply, _answer) = oneshot::channel();
+        assert!(!orders.is_demoting());
+        orders.pass(&Order::Secondary { force: true }, reply, &mut inputs);
+        let Some(Input::Command { id, .. }) = inputs.pop_front() else { panic!("no command") };
+        assert!(orders.is_demoting());
+        assert_eq!(orders.done(id, Ok(())), Follow::Nothing);
+        assert!(!orders.is_demoting());
     }
 
     #[test]

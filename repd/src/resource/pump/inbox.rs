@@ -89,8 +89,10 @@ impl Pump {
     }
 
     fn serve(&mut self, client: NewClient) {
-        // The role may have changed since the client was told that it may come.
-        if self.stage != Stage::Running || self.engine.status().role != Role::Primary {
+        // The role may have changed since the client was told that it may come, or be about to: it
+        // would stay connected to a Secondary, and be refused everything.
+        let leaving = self.stage != Stage::Running || self.orders.is_demoting();
+        if leaving || self.engine.status().role != Role::Primary {
             tracing::info!(client = client.peer, "closed: this node is not Primary any more");
             return;
         }

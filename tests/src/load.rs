@@ -211,8 +211,10 @@ impl Loaded {
     /// # Errors
     /// With the operations involved.
     pub fn check(&self, before: &BTreeMap<BlockId, u64>) -> anyhow::Result<()> {
-        let refused = self.refused.join("\n");
-        anyhow::ensure!(self.refused.is_empty(), "clients were told:\n{refused}");
+        const SHOWN: usize = 5;
+        let shown = &self.refused[..self.refused.len().min(SHOWN)];
+        let (count, shown) = (self.refused.len(), shown.join("\n"));
+        anyhow::ensure!(count == 0, "clients were told {count} errors:\n{shown}");
         self.check_history(before)
     }
 

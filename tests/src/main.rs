@@ -81,7 +81,7 @@ fn enter(args: &[OsString]) -> anyhow::Result<ExitCode> {
 fn fresh_seed() -> u64 {
     let mut bytes = [0; 4];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    read.map_or(u64::from(std::process::id()), |()| u64::from(u32::from_le_bytes(bytes)))
+    read.map_or_else(|_| u64::from(std::process::id()), |()| u64::from(u32::from_le_bytes(bytes)))
 }
 
 fn accept(name: Option<&str>, small: bool) -> anyhow::Result<ExitCode> {

@@ -40,7 +40,7 @@ const AL_EXTENTS: u64 = 67;
 const AREA: u64 = 8;
 const DISK_BYTES: u64 = EXTENTS * EXTENT_BYTES + (4 << 20);
 /// Bytes of the file system of a disk that can be full: the files are sparse.
-const MOUNT_BYTES: u64 = 24 << 20;
+const MOUNT_BYTES: u64 = 128 << 20;
 /// Between two requests of one client: a window's history has to stay small.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -80,7 +80,7 @@ pub struct Tally {
     pub reconnects: u64,
     /// How often a node had to be told that it is Primary after a round.
     pub promoted: u64,
-    /// The longest time without an answer while only one node was in trouble.
+    /// The longest time without an answer at a node that was Primary.
     pub longest_pause: Duration,
 }
 

@@ -162,7 +162,7 @@ impl Torture {
             // One that waits for the other in vain goes on with what it has.
             wait_met(&self.cluster)?;
         }
-        let takes_away = !matches!(act.kind, Resets | Weather | Restart) && !act.kind.needs_both();
+        let takes_away = !matches!(act.kind, Resets | Weather) && !act.kind.needs_both();
         let lenient = takes_away && !self.is_settled()?;
         self.count(act);
         match act.kind {

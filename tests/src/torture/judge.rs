@@ -11,6 +11,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 use types::{BLOCK_BYTES, SECTOR_BYTES};
 
 /// Judges a window, and prints its line. With `lenient`, requests may have been answered with
@@ -35,8 +36,7 @@ pub(super) fn judge(
     tally.refused += loaded.refused.len() as u64;
     tally.reconnects += loaded.reconnects;
     let pauses: Vec<String> = loaded.pauses.values().map(|pause| format!("{pause:.1?}")).collect();
-    let least = loaded.pauses.values().min().copied().unwrap_or_default();
-    tally.longest_pause = tally.longest_pause.max(least);
+    tally.longest_pause = loaded.pauses.values().copied().fold(tally.longest_pause, Duration::max);
     println!(
         "{:>7.1?} round {}: {story}: {} operations verified, {} reconnects, {} errors, pauses {}",
         torture.start.elapsed(),

@@ -64,7 +64,8 @@ pub(super) struct Target {
     asked: Vec<ByteRange>,
     /// What has come and is not written yet.
     writing: Vec<ByteRange>,
-    /// Blocks that the source could not read; they end the hope for this connection.
+    /// Blocks that the source could not read: what is marked then is not looked for once more, until
+    /// the next connection.
     failed: u64,
     finished_sent: bool,
     adopting: bool,
@@ -123,7 +124,7 @@ impl Engine {
             let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
             let open = target.asked.iter().chain(&target.writing);
             let asked: u64 = open.map(|range| range.len).sum();
-            if asked >= window || target.adopting || target.failed > 0 && target.asked.is_empty() {
+            if asked >= window || target.adopting {
                 break;
             }
             let from = target.cursor;
@@ -428,6 +429,7 @@ impl Engine {
             if let Some(target) = sync.target() {
                 target.finished_sent = false;
                 target.cursor = 0;
+                target.failed = 0;
             }
         }
         self.touch(v);

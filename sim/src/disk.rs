@@ -59,7 +59,7 @@ pub(crate) struct Ticket(pub u64);
 /// A range of sectors, `start..end`, whose visible content may have changed.
 pub(crate) type Touched = std::ops::Range<u64>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Work {
     /// Reads; with what it saw at its start, if that is what it will say.
     Read { range: ByteRange, early: Option<Bytes> },
@@ -80,7 +80,7 @@ struct Pending {
     content: Content,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Unflushed {
     durable: Content,
     /// In the order in which they took effect; never empty.
@@ -88,7 +88,7 @@ struct Unflushed {
 }
 
 /// A disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Disk {
     device_bytes: u64,
     granule: u64,
@@ -96,6 +96,8 @@ pub(crate) struct Disk {
     pub(crate) slowness: u64,
     /// How it fails.
     pub(crate) faults: DiskFaults,
+    /// Sectors that cannot be read until they are written anew.
+    pub(crate) bad: Vec<Touched>,
     /// How many operations have failed.
     pub(crate) failed: u64,
     /// What is read: the latest content of each sector that is not zero.
@@ -115,6 +117,7 @@ impl Disk {
             granule,
             slowness,
             faults: DiskFaults { read: 0, write: 0, flush: 0, meta: 0, stuck: 0 },
+            bad: Vec::new(),
             failed: 0,
             cache: BTreeMap::new(),
             unflushed: BTreeMap::new(),
@@ -242,12 +245,21 @@ impl Disk {
             Work::Write { .. } | Work::Wipe { .. } => ("write", self.faults.write),
             Work::Flush { .. } => ("flush", self.faults.flush),
         };
-        let failed = faults > 0 && self.rng.chance(faults, 1000);
+        let bad = match &work {
+            Work::Read { range, .. } => self.is_bad(*range),
+            Work::Write { .. } | Work::Wipe { .. } | Work::Flush { .. } => false,
+        };
+        let failed = bad || faults > 0 && self.rng.chance(faults, 1000);
         self.failed += u64::from(failed);
         let (bytes, touched) = self.finish(ticket.0, work, failed);
         let result =
             if failed { Err(DiskError::Io(format!("simulated {kind} error"))) } else { Ok(bytes) };
         (result, touched)
+    }
+
+    fn is_bad(&self, range: ByteRange) -> bool {
+        let wanted = sectors(range);
+        self.bad.iter().any(|bad| bad.start < wanted.end && wanted.start < bad.end)
     }
 
     /// The process that used it has died: what was in flight happened, or not, or in part.
@@ -455,6 +467,15 @@ impl Disk {
     }
 
     fn set_cache(&mut self, sector: u64, content: Content) {
+        if !self.bad.is_empty() {
+            self.bad = std::mem::take(&mut self.bad)
+                .into_iter()
+                .flat_map(|bad| {
+                    [bad.start..sector.min(bad.end), bad.start.max(sector + 1)..bad.end]
+                })
+                .filter(|bad| !bad.is_empty())
+                .collect();
+        }
         if content == Content::Zero {
             self.cache.remove(&sector);
         } else {

@@ -51,13 +51,16 @@ impl World {
 
     /// The engine says that it does not use a disk any longer.
     pub(crate) fn disk_let_go(&mut self, node: usize, volume: usize) {
-        if self.class() != Class::DiskFails {
+        if !self.class().loses_disks() {
             return;
         }
         let it = &self.nodes[node];
         if it.disk_ops.keys().any(|(of, _)| *of == volume) {
             let text = format!("node {node} has let go of volume {volume}, and still uses it");
             return self.fail("disk order", text);
+        }
+        if self.class() == Class::Scripted {
+            return;
         }
         let Some(Loss { back, failed, .. }) = it.losses[volume] else {
             let text = format!("node {node} has let go of volume {volume} without a reason");
@@ -126,6 +129,24 @@ impl World {
             disk.faults = DiskFaults::default();
         }
         let cycled = self.rng.chance(1, 2);
+        self.give_back_after(node, volume, cycled);
+    }
+
+    /// The disk of a volume is well again.
+    pub(crate) fn heal_disk(&mut self, node: usize, volume: usize) {
+        let disk = &mut self.nodes[node].disks[volume];
+        disk.faults = DiskFaults::default();
+        disk.bad.clear();
+    }
+
+    /// A script gives a disk back.
+    pub(crate) fn give_back(&mut self, node: usize, volume: usize) {
+        let stage = Stage::Gone(self.now);
+        self.nodes[node].losses[volume] = Some(Loss { back: Span(0), failed: 0, stage });
+        self.give_back_after(node, volume, false);
+    }
+
+    fn give_back_after(&mut self, node: usize, volume: usize, cycled: bool) {
         self.trace.line(self.now, "world", || {
             format!("node {node} gets the disk of volume {volume} back, cache lost: {cycled}")
         });
@@ -211,7 +232,7 @@ impl World {
 
     /// A disk that no engine has may read differently now.
     pub(crate) fn disk_changed(&mut self, node: usize, volume: usize) {
-        if self.class() == Class::DiskFails && self.nodes[node].offline[volume].is_some() {
+        if self.class().loses_disks() && self.nodes[node].offline[volume].is_some() {
             self.nodes[node].offline[volume] = None;
             self.disks_have_owners(node);
         }
@@ -219,7 +240,7 @@ impl World {
 
     /// The marks of a disk are with the engine that has it, or else as a recovery would find them.
     pub(crate) fn disks_have_owners(&mut self, node: usize) {
-        if self.class() != Class::DiskFails {
+        if !self.class().loses_disks() {
             return;
         }
         for volume in 0..VOLUMES.len() {

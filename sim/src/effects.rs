@@ -9,6 +9,7 @@ use crate::operator::all_up_to_date;
 use crate::plan::Class;
 use crate::world::{Event, Phase, World};
 use bytes::Bytes;
+use metadata::Rule;
 use replicator::{
     CommandId, DiskOp, Effect, Event as EngineEvent, Input, IoError, Refusal, RequestId,
 };
@@ -244,7 +245,7 @@ impl World {
         let Some((order, _)) = self.nodes[node].orders.remove(&id) else {
             return self.fail("answers", format!("node {node}: order {} is answered twice", id.0));
         };
-        self.order_done(node, order, result);
+        self.order_done(node, id, order, result);
     }
 
     fn engine_event(&mut self, node: usize, event: &EngineEvent) {
@@ -278,7 +279,8 @@ impl World {
             EngineEvent::Role { new: Role::Primary, .. } if self.in_resync(node) => {
                 self.marks.hit(Mark::PromotedInResync);
             }
-            EngineEvent::Verdict { volume, .. } => {
+            EngineEvent::Verdict { volume, text } => {
+                self.note_rule(node, usize::from(volume.0), text);
                 self.nodes[node].resumed[usize::from(volume.0)] = false;
             }
             EngineEvent::Replication { volume, old, new, .. } => {
@@ -291,6 +293,19 @@ impl World {
             _ => {}
         }
         self.check_event(node, event);
+        if self.class() == Class::Scripted {
+            self.events.push((node, event.clone()));
+        }
+    }
+
+    /// Which rule gave a verdict, by what it says of itself.
+    fn note_rule(&mut self, node: usize, volume: usize, text: &str) {
+        let mut rules = Rule::ALL.iter().copied();
+        let Some(rule) = rules.find(|rule| text.contains(rule.explain())) else {
+            return self.fail("verdict", format!("no rule says «{text}»"));
+        };
+        self.marks.hit_rule(rule);
+        self.last_rule[node][volume] = Some(rule);
     }
 
     fn replication_changed(&mut self, old: ReplicationState, new: ReplicationState) {

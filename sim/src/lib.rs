@@ -28,6 +28,7 @@ mod oracle;
 pub mod plan;
 pub mod replay;
 mod runner;
+pub mod script;
 pub mod shrink;
 pub mod trace;
 mod world;

@@ -20,38 +20,48 @@ const WAIT_FOR_PEER: Span = Span::secs(60);
 impl World {
     /// `create-md` on all disks; with a common generation, if the world begins in sync.
     pub(crate) fn create_disks(&mut self) {
-        for (volume, &id) in VOLUMES.iter().enumerate() {
+        for volume in 0..VOLUMES.len() {
             let common = GenerationId(self.rng.next_u64() | 0x1000);
             for node in 0..2 {
-                let incarnation = self.rng.next_u64() | 1;
-                let layout = layout(self.plan.device_bytes[volume]);
-                let (mut metadata, batches) = Metadata::create(CreateParams {
-                    layout,
-                    resource: RESOURCE.into(),
-                    volume: id,
-                    node: Some(NodeId(node as u8)),
-                    disk_incarnation: incarnation,
-                    al_extents: self.plan.al_extents,
-                    now: Time(0) + self.nodes[node].clock,
-                });
-                let disk = &mut self.nodes[node].disks[volume];
-                batches.iter().for_each(|batch| disk.preset(batch));
-                if self.plan.begins_in_sync {
-                    let superblock = &mut metadata.superblock;
-                    superblock.generations.current =
-                        GenerationRecord::new(common, Cause::Forced, NodeId(0), Time(0));
-                    superblock.newest_exposed = common;
-                    superblock.agreed_bytes = layout.data_bytes();
-                    superblock.flags.consistent = true;
-                    superblock.flags.was_up_to_date = true;
-                    disk.preset(&metadata.save_superblock());
-                } else if node != usize::from(self.plan.first_primary.0) {
+                self.create_metadata(node, volume, self.plan.begins_in_sync.then_some(common));
+                if !self.plan.begins_in_sync && node != usize::from(self.plan.first_primary.0) {
                     self.litter(node, volume);
                 }
             }
         }
         if self.plan.granules[0] != self.plan.granules[1] {
             self.marks.hit(Mark::TornUnit);
+        }
+    }
+
+    /// `create-md` on a disk; with a generation that the peer has too, if they begin in sync.
+    pub(crate) fn create_metadata(
+        &mut self,
+        node: usize,
+        volume: usize,
+        common: Option<GenerationId>,
+    ) {
+        let layout = layout(self.plan.device_bytes[volume]);
+        let (mut metadata, batches) = Metadata::create(CreateParams {
+            layout,
+            resource: RESOURCE.into(),
+            volume: VOLUMES[volume],
+            node: Some(NodeId(node as u8)),
+            disk_incarnation: self.rng.next_u64() | 1,
+            al_extents: self.plan.al_extents,
+            now: Time(0) + self.nodes[node].clock,
+        });
+        let disk = &mut self.nodes[node].disks[volume];
+        batches.iter().for_each(|batch| disk.preset(batch));
+        if let Some(common) = common {
+            let superblock = &mut metadata.superblock;
+            superblock.generations.current =
+                GenerationRecord::new(common, Cause::Forced, NodeId(0), Time(0));
+            superblock.newest_exposed = common;
+            superblock.agreed_bytes = layout.data_bytes();
+            superblock.flags.consistent = true;
+            superblock.flags.was_up_to_date = true;
+            disk.preset(&metadata.save_superblock());
         }
     }
 
@@ -110,7 +120,11 @@ impl World {
         let dies = match self.class() {
             Class::OneDies | Class::FullSync => self.may_die(node),
             Class::BothPower | Class::BothKilled | Class::Solo => true,
-            Class::Resets | Class::SplitBrain | Class::Orders | Class::DiskFails => false,
+            Class::Resets
+            | Class::SplitBrain
+            | Class::Orders
+            | Class::DiskFails
+            | Class::Scripted => false,
         };
         let again = self.nodes[node].behind && self.phase == Phase::Chaos;
         if dies && again && self.rng.chance(1, 6) {

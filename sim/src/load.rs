@@ -53,7 +53,19 @@ impl World {
         self.request(client, op, asked, range, fua);
     }
 
-    fn request(
+    /// A client that has a volume of a node open.
+    pub(crate) fn a_client(&mut self, node: usize, volume: usize) -> usize {
+        let life = self.nodes[node].life;
+        let mut clients = self.clients.iter();
+        let free = clients.position(|client| {
+            client.open
+                && client.waiting_for.is_none()
+                && (client.node, client.life, client.volume) == (node, life, volume)
+        });
+        free.unwrap_or_else(|| self.new_client(node, volume))
+    }
+
+    pub(crate) fn request(
         &mut self,
         client: usize,
         op: ClientOp,

@@ -1,5 +1,7 @@
 //! Coverage marks: what a run of many seeds must have reached to be worth anything.
 
+use metadata::Rule;
+
 macro_rules! marks {
     ($($(#[$meta:meta])* $name:ident = $words:literal,)+) => {
         /// Something that a world can go through.
@@ -97,11 +99,13 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     counts: Vec<u64>,
+    /// How often each rule of the verdict decided.
+    rules: Vec<u64>,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { counts: vec![0; Mark::ALL.len()] }
+        Self { counts: vec![0; Mark::ALL.len()], rules: vec![0; Rule::ALL.len()] }
     }
 }
 
@@ -109,6 +113,16 @@ impl Marks {
     /// It was reached once more.
     pub fn hit(&mut self, mark: Mark) {
         self.counts[mark as usize] += 1;
+    }
+
+    /// A rule has given a verdict.
+    pub fn hit_rule(&mut self, rule: Rule) {
+        self.rules[rule as usize] += 1;
+    }
+
+    /// How often a rule gave a verdict.
+    pub fn rule(&self, rule: Rule) -> u64 {
+        self.rules[rule as usize]
     }
 
     /// How often it was reached.
@@ -119,6 +133,9 @@ impl Marks {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.rules.iter_mut().zip(&other.rules) {
             *mine += theirs;
         }
     }

@@ -4,7 +4,7 @@ use crate::marks::Mark;
 use crate::node::{Doom, Order, Process, VOLUMES};
 use crate::plan::{Class, Death, Fault};
 use crate::world::{Event, POLL, Phase, World};
-use replicator::{Command, Refusal, RefusalKind, Status};
+use replicator::{Command, CommandId, Refusal, RefusalKind, Status};
 use types::{ConnectionState, DiskState, NodeId, Role, Span};
 
 /// A fault that may not happen yet is tried again after so long.
@@ -239,7 +239,16 @@ impl World {
         self.order(node, Order::Demote, Command::Demote);
     }
 
-    pub(crate) fn order_done(&mut self, node: usize, order: Order, result: Result<(), Refusal>) {
+    pub(crate) fn order_done(
+        &mut self,
+        node: usize,
+        id: CommandId,
+        order: Order,
+        result: Result<(), Refusal>,
+    ) {
+        if self.class() == Class::Scripted {
+            return self.script_answered(node, id, order, result);
+        }
         match (order, result) {
             (Order::Promote(force), Ok(())) => {
                 if force {

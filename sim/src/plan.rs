@@ -31,10 +31,12 @@ pub enum Class {
     /// One disk of one node fails, or is detached under load; the peer's disk stays good. Not
     /// drawn by seeds: only by its name.
     DiskFails,
+    /// Whatever a script does; no seed draws it.
+    Scripted,
 }
 
 impl Class {
-    /// Every class.
+    /// Every class that a seed can have.
     pub const ALL: [Self; 9] = [
         Self::Resets,
         Self::OneDies,
@@ -59,7 +61,13 @@ impl Class {
             Self::Orders => "orders",
             Self::FullSync => "full-sync",
             Self::DiskFails => "disk-fails",
+            Self::Scripted => "scripted",
         }
+    }
+
+    /// Whether engines lose disks and get them back while they run.
+    pub const fn loses_disks(self) -> bool {
+        matches!(self, Self::DiskFails | Self::Scripted)
     }
 
     /// Whether a read or write may fail for want of data while a node is Primary.
@@ -193,7 +201,9 @@ impl Plan {
         let two_primaries = match class {
             Class::SplitBrain => true,
             Class::Solo => false,
-            Class::Orders | Class::FullSync | Class::DiskFails => rng.chance(1, 2),
+            Class::Orders | Class::FullSync | Class::DiskFails | Class::Scripted => {
+                rng.chance(1, 2)
+            }
             Class::Resets | Class::OneDies | Class::BothPower | Class::BothKilled => {
                 rng.chance(3, 4)
             }
@@ -318,7 +328,7 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         }
     }
     let own = match plan.class {
-        Class::Resets => Vec::new(),
+        Class::Resets | Class::Scripted => Vec::new(),
         Class::OneDies | Class::FullSync => {
             (0..rng.between(1, 4)).flat_map(|_| one_death(rng, plan)).collect()
         }

@@ -13,8 +13,10 @@ use crate::node::{Node, VOLUMES};
 use crate::oracle::{Coverage, Failure};
 use crate::plan::{Class, Death, Plan};
 use crate::trace::Trace;
+use metadata::Rule;
+use replicator::{CommandId, Event as EngineEvent, Refusal};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use types::{NodeId, Prng, Span, Time};
 
 /// No world has more events: it would be one that never comes to rest.
@@ -128,6 +130,14 @@ pub struct World {
     pub(crate) stood_alone: bool,
     /// Which nodes have found split brain.
     pub(crate) split: [bool; 2],
+    /// The rule of the last verdict of each node, by volume.
+    pub(crate) last_rule: [[Option<Rule>; 2]; 2],
+    /// What the engines of a scripted world have told.
+    pub(crate) events: Vec<(usize, EngineEvent)>,
+    /// Answers to the orders of a script.
+    pub(crate) answers: BTreeMap<CommandId, Result<(), Refusal>>,
+    events_seen: u64,
+    events_at_once: u64,
 }
 
 impl World {
@@ -138,6 +148,13 @@ impl World {
 
     /// The world of a seed in which other things are decided than the seed would decide.
     pub(crate) fn of_plan(seed: u64, plan: Plan, text: bool) -> Self {
+        let mut world = Self::prepared(seed, plan, text);
+        world.begin();
+        world
+    }
+
+    /// A world in which nothing is going to happen yet.
+    pub(crate) fn prepared(seed: u64, plan: Plan, text: bool) -> Self {
         let mut rng = Prng::new(seed);
         let nodes = [0, 1].map(|id| Node::new(NodeId(id), &plan, &mut rng)).into();
         let mut world = Self {
@@ -163,10 +180,14 @@ impl World {
             went_solo: [[false; 2]; 2],
             stood_alone: false,
             split: [false; 2],
+            last_rule: [[None; 2]; 2],
+            events: Vec::new(),
+            answers: BTreeMap::new(),
+            events_seen: 0,
+            events_at_once: 0,
             plan,
         };
         world.create_disks();
-        world.begin();
         world
     }
 
@@ -188,22 +209,30 @@ impl World {
 
     /// Runs it to its end.
     pub fn run(&mut self) {
-        let (mut events, mut at_once) = (0, 0);
-        while let Some(Reverse(next)) = self.queue.pop() {
-            at_once = if next.at == self.now { at_once + 1 } else { 0 };
-            events += 1;
-            self.now = next.at;
-            if events > EVENTS_MAX || at_once > EVENTS_AT_ONCE_MAX {
-                self.fail("liveness", "events without end: a livelock".into());
-                return;
-            }
-            self.handle(next.event);
-            self.check_always();
+        while self.advance(Time(u64::MAX)) {
             if self.failure.is_some() || self.phase == Phase::Done {
                 return;
             }
         }
         self.fail("liveness", "nothing more happens, and the world is not at rest".into());
+    }
+
+    /// The next event happens, if it is not later than that.
+    pub(crate) fn advance(&mut self, latest: Time) -> bool {
+        if self.queue.peek().is_none_or(|Reverse(next)| next.at > latest) {
+            return false;
+        }
+        let Some(Reverse(next)) = self.queue.pop() else { return false };
+        self.events_at_once = if next.at == self.now { self.events_at_once + 1 } else { 0 };
+        self.events_seen += 1;
+        self.now = next.at;
+        if self.events_seen > EVENTS_MAX || self.events_at_once > EVENTS_AT_ONCE_MAX {
+            self.fail("liveness", "events without end: a livelock".into());
+            return true;
+        }
+        self.handle(next.event);
+        self.check_always();
+        true
     }
 
     fn handle(&mut self, event: Event) {

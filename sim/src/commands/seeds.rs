@@ -1,6 +1,7 @@
 //! Running the worlds of many seeds, so many or for so long, or that of a kept trace.
 
 use clap::Args;
+use metadata::Rule;
 use sim::marks::{Mark, Marks};
 use sim::plan::Class;
 use sim::replay::Replay;
@@ -185,5 +186,9 @@ fn summary(marks: &Marks, classes: &[u64]) {
     println!("reached:");
     for &mark in Mark::ALL {
         println!("  {:9}  {}", marks.count(mark), mark.words());
+    }
+    println!("rules of the verdict:");
+    for &rule in Rule::ALL {
+        println!("  {:9}  {rule}", marks.rule(rule));
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::disk::Touched;
 use crate::node::VOLUMES;
-use crate::plan::Class;
 use crate::world::World;
 use std::collections::BTreeSet;
 use types::{BLOCK_BYTES, SECTOR_BYTES};
@@ -94,7 +93,7 @@ impl World {
         self.nodes.iter().any(|node| match node.engine() {
             Some(engine) if engine.out_of_sync(id).is_some() => engine.covers(id, block),
             // Without its disk it still knows what it has under way.
-            Some(engine) if self.class() == Class::DiskFails && engine.covers(id, block) => true,
+            Some(engine) if self.class().loses_disks() && engine.covers(id, block) => true,
             _ => node.offline[volume].as_ref().is_some_and(|marks| marks.get(block)),
         })
     }

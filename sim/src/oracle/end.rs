@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    fn check_equal(&mut self) {
+    pub(crate) fn check_equal(&mut self) {
         for volume in 0..VOLUMES.len() {
             let differ = self.coverage.differing(volume);
             if let Some(&sector) = differ.first() {
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    fn check_view(&mut self, view: &View) {
+    pub(crate) fn check_view(&mut self, view: &View) {
         let history = match history(self, view) {
             Ok(history) => history,
             Err(text) => return self.fail("convergence", text),

@@ -9,6 +9,10 @@ use types::{ConnectionState, DiskState, ReplicationState};
 impl World {
     pub(crate) fn check_event(&mut self, node: usize, event: &EngineEvent) {
         let class = self.class();
+        if class == Class::Scripted {
+            // A script has its own expectations.
+            return;
+        }
         let wrong = match event {
             EngineEvent::SplitBrain { .. } => class != Class::SplitBrain,
             EngineEvent::Generation { .. } => class == Class::Resets,

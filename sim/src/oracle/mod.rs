@@ -20,6 +20,7 @@ mod views;
 pub(crate) use coverage::Coverage;
 use std::fmt;
 use types::Time;
+pub(crate) use views::View;
 
 /// What an oracle has found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use metadata::{
     Superblock,
 };
 use std::path::{Path, PathBuf};
-use storage::{Backend, Device, OpenOptions};
+use storage::{Backend, Device, DeviceError, OpenOptions};
 use types::{ByteRange, NodeId};
 
 /// An open disk of this node, locked against the daemon and other tools.
@@ -82,8 +82,12 @@ impl Disk {
         Ok(())
     }
 
-    fn failed(&self, error: impl std::fmt::Display) -> Failure {
-        Failure::new(Exit::Config, format!("{}: {error}", self.path.display()))
+    fn failed(&self, error: DeviceError) -> Failure {
+        let mut text = format!("{}: {error}", self.path.display());
+        if error.is_no_space() {
+            text += "; make room on the file system or in the pool that it is on, then do it again";
+        }
+        Failure::new(Exit::Config, text)
     }
 }
 
@@ -165,7 +169,10 @@ pub fn disks(name: &str, volume: &Volume, read_only: bool) -> Outcome<Disks> {
 pub fn unusable(name: &str, volume: &Volume, disks: &Disks, error: &LoadError<Failure>) -> Failure {
     let what = match error {
         LoadError::Slots(metadata::SlotsError::NoMetadata) => {
-            format!("no metadata; repadm create-md {name} makes it")
+            format!(
+                "no metadata; repadm create-md {name} makes it, or, if the disk had metadata, \
+                 give the device the size that it had"
+            )
         }
         other => other.to_string(),
     };

@@ -84,7 +84,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It, or the file system it is on, is read-only.
-    #[error("{}: it is read-only", path.display())]
+    #[error("{}: it is read-only; make it writable (blockdev --setrw, mount -o remount,rw)", path.display())]
     ReadOnly {
         /// Which.
         path: PathBuf,

@@ -9,10 +9,11 @@ use crate::probe::Found;
 use crate::target::Target;
 use config::Volume;
 use metadata::{
-    AL_BLOCKS_DEFAULT, ActivityLog, CreateParams, Layout, LoadError, Metadata, SlotsError,
+    AL_BLOCKS_DEFAULT, AL_BLOCKS_MAX, ActivityLog, CreateParams, Layout, LoadError, MAX_DATA_BYTES,
+    Metadata, SlotsError,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
-use types::Time;
+use types::{BLOCK_BYTES, Time};
 
 /// For each volume: look, ask if something is in the way, write.
 pub(super) fn run(context: &mut Context<'_>, force: bool, targets: &[Target]) -> Outcome {
@@ -82,16 +83,15 @@ fn create(
 
 /// Where everything goes, with a log that has room for so many extents.
 fn layout(disks: &Disks, al_extents: u32) -> Outcome<Layout> {
-    let meta = disks.meta();
-    let of = |al_blocks| {
-        Layout::of(disks.placement(), meta.bytes(), al_blocks)
-            .map_err(|error| refuse(format!("{}: {error}", meta.path().display())))
+    let has_room = |al_blocks: &u32| {
+        // Whatever the device: how much a log holds hangs on its length alone.
+        let layout = Layout::external(BLOCK_BYTES, MAX_DATA_BYTES, *al_blocks);
+        layout.is_ok_and(|layout| ActivityLog::new(&layout, al_extents).capacity() >= al_extents)
     };
-    let mut layout = of(AL_BLOCKS_DEFAULT)?;
-    while ActivityLog::new(&layout, al_extents).capacity() < al_extents {
-        layout = of(layout.al_blocks() + 1)?;
-    }
-    Ok(layout)
+    let al_blocks = (AL_BLOCKS_DEFAULT..AL_BLOCKS_MAX).find(has_room).unwrap_or(AL_BLOCKS_MAX);
+    let meta = disks.meta();
+    Layout::of(disks.placement(), meta.bytes(), al_blocks)
+        .map_err(|error| refuse(format!("{}: {error}", meta.path().display())))
 }
 
 fn refuse(text: impl Into<String>) -> Failure {

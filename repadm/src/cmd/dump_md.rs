@@ -89,7 +89,8 @@ fn as_text(title: &str, metadata: &Metadata) -> String {
     line("data-bytes", &block.data_bytes);
     line("agreed-bytes", &block.agreed_bytes);
     line("superblock-sequence", &block.sequence);
-    line("flags", &flags(&block.flags).join(" "));
+    let flags = flags(&block.flags);
+    line("flags", &if flags.is_empty() { "none".to_owned() } else { flags.join(" ") });
     line("newest-exposed", &block.newest_exposed);
     line("al-extents", &block.al_extents);
     line("al", &format!("at {} blocks {}", layout.al_offset(), layout.al_blocks()));

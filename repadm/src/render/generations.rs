@@ -114,6 +114,7 @@ fn flags(text: &mut String, copy: &Copy) {
         (flags.full_sync, "full-sync"),
         (flags.peer_outdated, "peer-outdated"),
         (flags.crashed_primary, "crashed-primary"),
+        (flags.al_disabled, "no activity log"),
         (copy.unclean, "unclean (its log is applied by attach, or repadm apply-al)"),
     ];
     let set: Vec<&str> = words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect();

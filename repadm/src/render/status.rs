@@ -94,7 +94,7 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
             .pair("bm-writes", counters.bm_writes)
             .pair("upper-pending", counters.upper_pending)
             .pair("lower-pending", counters.lower_pending)
-            .pair("al-suspended", "no")
+            .pair("al-suspended", yes_no(volume.flags.is_some_and(|flags| flags.al_disabled)))
             .pair("blocked", "no")
             .end();
         if counters.read_errors + counters.write_errors > 0 {

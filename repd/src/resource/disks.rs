@@ -22,8 +22,8 @@ struct Disk {
     /// Where the metadata is, if not on the same device.
     meta: Option<Backing>,
     batches: BTreeMap<MetaOpId, Writing>,
-    /// Errors that were logged since it was attached.
-    errors_logged: u32,
+    /// Whether it was logged that it is full.
+    is_full: bool,
 }
 
 /// A device, and what it has done that nobody has looked at yet.
@@ -37,9 +37,6 @@ struct Writing {
     writes_left: usize,
     error: Option<DiskError>,
 }
-
-/// Errors of one disk that are logged, each with its place and number. More say nothing new.
-const ERRORS_LOGGED: u32 = 32;
 
 /// The device answers by a number: data operations get even ones, metadata odd ones.
 const fn data_op(id: DiskOpId) -> OpId {
@@ -61,7 +58,7 @@ impl Disks {
             data: Backing::new(data),
             meta: meta.map(Backing::new),
             batches: BTreeMap::new(),
-            errors_logged: 0,
+            is_full: false,
         };
         let before = self.disks.insert(volume, disk);
         assert!(before.is_none(), "volume {volume} has a disk already");
@@ -219,7 +216,7 @@ impl Disk {
 
     fn take_done(&mut self, volume: VolumeId, inputs: &mut VecDeque<Input>) {
         for Completion { id, result } in self.data.take() {
-            self.log_error(volume, "disk", &result);
+            self.log_full(volume, "disk", &result);
             match is_meta(id) {
                 true => self.meta_done(MetaOpId(id >> 1), result, inputs),
                 false => {
@@ -230,22 +227,18 @@ impl Disk {
         }
         let meta = self.meta.as_mut().map(Backing::take);
         for Completion { id, result } in meta.unwrap_or_default() {
-            self.log_error(volume, "meta-disk", &result);
+            self.log_full(volume, "meta-disk", &result);
             self.meta_done(MetaOpId(id >> 1), result, inputs);
         }
     }
 
-    /// The engine decides what an error means; what it was exactly is told here.
-    fn log_error(&mut self, volume: VolumeId, what: &str, result: &Result<Bytes, DeviceError>) {
-        let Err(error) = result else { return };
-        self.errors_logged = self.errors_logged.saturating_add(1);
-        match self.errors_logged {
-            ..ERRORS_LOGGED => tracing::error!(volume = volume.0, "{what}: {error}"),
-            ERRORS_LOGGED => tracing::error!(
-                volume = volume.0,
-                "{what}: {error}; more errors of this disk are not logged"
-            ),
-            _ => {}
+    /// The engine tells of errors in the words of the device, but for this one.
+    fn log_full(&mut self, volume: VolumeId, what: &str, result: &Result<Bytes, DeviceError>) {
+        if let Err(error) = result
+            && error.is_no_space()
+            && !std::mem::replace(&mut self.is_full, true)
+        {
+            tracing::error!(volume = volume.0, "{what}: {error}");
         }
     }
 

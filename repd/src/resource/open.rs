@@ -160,7 +160,7 @@ mod tests {
             layout: layout.unwrap(),
             resource: resource.into(),
             volume: VolumeId(0),
-            node: None,
+            node: Some(NodeId(0)),
             disk_incarnation: 7,
             al_extents: 67,
             now: Time(1),
@@ -192,6 +192,25 @@ mod tests {
         let failure = try_open(&path).await.unwrap_err();
         assert!(failure.text.contains("in use"), "{failure}");
     }
+    #[tokio::test]
+    async fn rs12_a_disk_of_another_volume_or_node_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        create(&path, "r0");
+        let disk = path.to_str().unwrap();
+        let other = Volume { id: VolumeId(3), ..volume(&path, MetaDisk::Internal) };
+        let failure = try_open_volume(other).await.unwrap_err();
+        for words in [disk, "belongs to volume r0/0, not to r0/3", "correct `disk`"] {
+            assert!(failure.text.contains(words), "{failure}");
+        }
+        let volume = volume(&path, MetaDisk::Internal);
+        let failure = open("r0".into(), NodeId(1), volume, BufferPool::default()).await;
+        let failure = failure.unwrap_err();
+        for words in [disk, "written by node 0, and this is node 1", "correct `disk`"] {
+            assert!(failure.text.contains(words), "{failure}");
+        }
+    }
+
     #[tokio::test]
     async fn metadata_on_another_device_are_looked_for_there_and_both_are_locked() {
         let dir = tempfile::tempdir().unwrap();

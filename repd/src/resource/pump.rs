@@ -20,6 +20,7 @@ use super::status::Glance;
 use crate::budget::Payloads;
 use crate::clock::Clock;
 use crate::handler::Handlers;
+use crate::log_limit::LogLimit;
 use config::{Host, Resource};
 use control::{Failure, exit};
 use replicator::{CommandId, Effect, Effects, Engine, Input};
@@ -70,6 +71,7 @@ pub(crate) struct Pump {
     orders: Orders,
     payloads: Payloads,
     handlers: Handlers,
+    disk_errors: LogLimit,
     inbox: mpsc::Receiver<Message>,
     glance: watch::Sender<Glance>,
     published: Time,
@@ -130,6 +132,7 @@ impl Pump {
             orders: Orders::default(),
             payloads,
             handlers,
+            disk_errors: LogLimit::default(),
             inbox,
             glance,
             published: Time(0),

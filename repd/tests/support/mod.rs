@@ -119,7 +119,13 @@ impl Drop for Node {
     }
 }
 
+/// Fresh metadata with an identity of its own for each node's disk.
 fn create_md(disk: &Path, node: NodeId) {
+    create_md_as(disk, node, 7 + u64::from(node.0));
+}
+
+/// The same with this identity.
+pub(crate) fn create_md_as(disk: &Path, node: NodeId, disk_incarnation: u64) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::create(disk).unwrap();
     file.set_len(DISK_BYTES).unwrap();
@@ -128,7 +134,7 @@ fn create_md(disk: &Path, node: NodeId) {
         resource: "r0".into(),
         volume: VolumeId(0),
         node: Some(node),
-        disk_incarnation: 7 + u64::from(node.0),
+        disk_incarnation,
         al_extents: 67,
         now: Time(1),
     };

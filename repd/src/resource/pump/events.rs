@@ -8,8 +8,18 @@ use types::VolumeId;
 
 impl Pump {
     /// Logs an event, and starts its handler, if it has one.
-    pub(super) fn tell(&self, event: &Event) {
-        self.log(event);
+    pub(super) fn tell(&mut self, event: &Event) {
+        // A disk that is kept may have very many: they are counted.
+        let withheld = match event {
+            Event::DiskError { .. } => self.disk_errors.admit(self.clock.now()),
+            _ => Some(0),
+        };
+        if let Some(withheld @ 1..) = withheld {
+            tracing::warn!("{withheld} errors of disks were not logged");
+        }
+        if withheld.is_some() {
+            self.log(event);
+        }
         if let Event::DiskFailed { volume, .. } = event {
             let disk = self.me.volumes.iter().find(|known| known.id == *volume);
             let policy = disk.map(|disk| disk.disk_options.on_io_error);
@@ -22,7 +32,10 @@ impl Pump {
     fn log(&self, event: &Event) {
         let volume = event.volume().map(|volume| volume.0);
         // What a refusal or a failure calls «the disk» has a name here.
-        let names_disks = matches!(event, Event::Refused { .. } | Event::DiskFailed { .. });
+        let names_disks = matches!(
+            event,
+            Event::Refused { .. } | Event::DiskFailed { .. } | Event::DiskError { .. }
+        );
         let disks = names_disks.then(|| self.disk_paths(event.volume()));
         match event.severity() {
             Severity::Debug => tracing::debug!(volume, "{event}"),

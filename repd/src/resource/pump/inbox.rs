@@ -27,7 +27,9 @@ impl Pump {
         }
         match &order {
             Order::Attach(volume) => {
-                tracing::info!(volume = volume.id.0, disk = ?volume.disk, "ordered: attach");
+                let disk =
+                    volume.disk.as_deref().map(|disk| tracing::field::display(disk.display()));
+                tracing::info!(volume = volume.id.0, disk, "ordered: attach");
             }
             other => tracing::info!(order = ?other, "ordered"),
         }

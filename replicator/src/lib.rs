@@ -9,6 +9,9 @@
 mod effect;
 mod engine;
 mod event;
+/// The body of the fuzz target for the handshake.
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod options;
 mod status;

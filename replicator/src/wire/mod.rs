@@ -13,6 +13,7 @@ pub use body::{
     AckKind, Auth, Hello, NonceBytes, Purpose, SideState, State, VolumeHello, VolumeState,
 };
 pub use codec::{Encoded, decode};
+pub(crate) use fuzz::forged;
 pub use fuzz::fuzz_wire;
 pub use header::{HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, WireError};
 

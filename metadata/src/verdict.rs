@@ -137,7 +137,7 @@ impl RefuseReason {
             Self::RolledBack { node } => format!(
                 "the disk of node {node} is older than it was, by what the other node remembers of \
                  it: it was put back from a snapshot or a backup, and no mark tells what it lacks; \
-                 run invalidate on node {node} to take the other node's data, or create-md on the \
+                 run create-md on node {node} to take the other node's data, or create-md on the \
                  other node to keep the old"
             ),
         }

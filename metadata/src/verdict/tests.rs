@@ -395,20 +395,22 @@ fn rs11_a_disk_with_a_lower_sequence_than_told_is_refused() {
     assert_eq!(decide_c(solo_too, solo), refused);
     assert_eq!(decide_c(broken, NOTHING), refused);
     assert_eq!(decide_c(old, stranger), refused);
-    // The way out that the text names: `invalidate` on that node.
+    // The ways out that the text names: `create-md` on that node, or on the other.
+    let new = |side: &mut Side| {
+        side.generations = Generations::just_created(side.node, Time(0));
+        side.disk = DiskState::Inconsistent;
+        side.sequence = 1;
+    };
+    assert_eq!(decide_c(new, NOTHING), (Target(Full), Rule::OneJustCreated));
+    assert_eq!(decide_c(old, new), (Source(Full), Rule::OneJustCreated));
+    let text = RefuseReason::RolledBack { node: NodeId(0) }.explain();
+    assert!(text.contains("create-md on node 0") && text.contains("create-md on the other"));
+    // As the target of everything it is cured.
     let invalidated = |side: &mut Side| {
         broken(side);
         side.full_sync = true;
     };
     assert_eq!(decide_c(invalidated, NOTHING).0, Target(Full));
-    let text = RefuseReason::RolledBack { node: NodeId(0) }.explain();
-    assert!(text.contains("invalidate on node 0") && text.contains("create-md"), "{text}");
-    // The other: `create-md` on the other node.
-    let new = |side: &mut Side| {
-        side.generations = Generations::just_created(side.node, Time(0));
-        side.disk = DiskState::Inconsistent;
-    };
-    assert_eq!(decide_c(old, new), (Source(Full), Rule::OneJustCreated));
     // Another disk than the one that was told of, or nothing known.
     let unknown = |side: &mut Side| side.sequence = 0;
     assert_eq!(decide_c(unknown, NOTHING).0, InSync);

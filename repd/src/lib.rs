@@ -36,6 +36,8 @@ use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
+const _: () = assert!(!types::mutation::PRESENT, "a daemon is not built with deliberate bugs");
+
 /// Runs a daemon until it is told to end by SIGTERM, SIGINT or over its control socket.
 ///
 /// # Errors

@@ -268,6 +268,7 @@ impl World {
                     self.went_solo[node][usize::from(volume.0)] = true;
                 }
                 self.marks.hit(Mark::Solo);
+                self.doom_as_it_goes_solo(node);
             }
             EngineEvent::Connection { new: ConnectionState::StandAlone, .. } => {
                 self.stood_alone = true;

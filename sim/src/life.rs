@@ -128,7 +128,26 @@ impl World {
         };
         let again = self.nodes[node].behind && self.phase == Phase::Chaos;
         if dies && again && self.rng.chance(1, 6) {
-            let (effects, down) = (self.rng.below(30), Span::millis(self.rng.between(1, 300)));
+            let effects = self.rng.below(30);
+            let effects = if self.rng.chance(1, 3) { effects * 10 } else { effects };
+            let power = matches!(self.class(), Class::OneDies | Class::FullSync);
+            let death = if power && self.rng.chance(1, 2) { Death::Power } else { Death::Kill };
+            let down = Span::millis(self.rng.between(1, 300));
+            self.nodes[node].doomed = Some(Doom { effects, death, down });
+        }
+    }
+
+    /// Some nodes die just as they begin to answer alone: only what is durable by then counts.
+    pub(crate) fn doom_as_it_goes_solo(&mut self, node: usize) {
+        let dies = match self.class() {
+            Class::BothKilled => true,
+            // Its peer has not lost its cache: that would be two failures at once.
+            Class::Solo => !self.plan.faults.iter().any(|(_, fault)| fault.cuts_power()),
+            _ => false,
+        };
+        let quiet = self.phase == Phase::Chaos && self.nodes[node].doomed.is_none();
+        if dies && quiet && self.rng.chance(1, 4) {
+            let (effects, down) = (self.rng.below(8), Span::millis(self.rng.between(1, 2000)));
             self.nodes[node].doomed = Some(Doom { effects, death: Death::Kill, down });
         }
     }

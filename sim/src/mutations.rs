@@ -26,9 +26,9 @@ pub struct Mutations {
     /// The first seed of the first start; the others are a million apart.
     #[arg(long, default_value_t = 1)]
     pub from: u64,
-    /// Only mutations with this in their names.
-    #[arg(long, default_value = "")]
-    pub only: String,
+    /// Only these mutations.
+    #[arg(value_parser = mutation)]
+    pub only: Vec<Mutation>,
     /// Worlds to run at once; by default as many as there are processors.
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -38,6 +38,14 @@ pub struct Mutations {
     /// Tell every catch: its seed, and what the oracle said.
     #[arg(long)]
     pub verbose: bool,
+}
+
+fn mutation(name: &str) -> Result<Mutation, String> {
+    let all = || Mutation::ALL.iter().copied();
+    all().find(|mutation| mutation.as_str() == name).ok_or_else(|| {
+        let names: Vec<&str> = all().map(Mutation::as_str).collect();
+        format!("no such mutation; there are {}", names.join(", "))
+    })
 }
 
 /// Runs the command: success if every mutation was caught, and no world fails without one.
@@ -69,10 +77,19 @@ fn rebuilt() -> io::Result<bool> {
 /// take long, and what happens only to disks that fail, which seeds do not choose.
 const fn class(mutation: Mutation) -> Option<Class> {
     match mutation {
-        Mutation::IgnoreFailedFlush | Mutation::ErrorOverwritten => Some(Class::DiskFails),
-        Mutation::SoloBeforeGeneration | Mutation::SoloFlushUnnamed => Some(Class::Solo),
-        Mutation::EvictBeforePeerDurable => Some(Class::BothPower),
-        Mutation::FullSyncFlagEarly => Some(Class::FullSync),
+        Mutation::IgnoreFailedFlush => Some(Class::DiskFails),
+        Mutation::EvictBeforePeerDurable | Mutation::FuaDropped | Mutation::SoloFlushUnnamed => {
+            Some(Class::BothPower)
+        }
+        Mutation::SupersededEarly
+        | Mutation::WaitThenRead
+        | Mutation::AnswersFirst
+        | Mutation::MirrorWaitsForLog => Some(Class::Resets),
+        Mutation::GhostsForgotten => Some(Class::BothKilled),
+        Mutation::EndWithLateMark | Mutation::StaleResyncData => Some(Class::OneDies),
+        Mutation::SoloBeforeGeneration => Some(Class::Solo),
+        Mutation::FullSyncFlagEarly | Mutation::ClearBeforeFlush => Some(Class::FullSync),
+        Mutation::StopUndrained => Some(Class::Orders),
         _ => None,
     }
 }

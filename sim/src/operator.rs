@@ -230,6 +230,14 @@ impl World {
         self.order(node, Order::Stop, Command::Stop);
     }
 
+    /// The machine of a daemon that has ended in order is switched off: nothing is lost by it.
+    fn switch_off(&mut self, node: usize) {
+        for volume in 0..VOLUMES.len() {
+            let (_, touched) = self.nodes[node].disks[volume].power_lost();
+            self.coverage_touch(volume, touched);
+        }
+    }
+
     fn swap_roles(&mut self) {
         let Some(node) = (0..2).find(|&node| self.nodes[node].role == Role::Primary) else {
             return;
@@ -286,6 +294,9 @@ impl World {
                 self.hang_up(node);
                 let until = self.nodes[node].promote_after;
                 self.nodes[node].stopped = true;
+                if self.rng.chance(1, 2) {
+                    self.switch_off(node);
+                }
                 self.check_stopped(node);
                 self.gone(node, until.since(self.now));
             }

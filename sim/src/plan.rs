@@ -133,6 +133,13 @@ pub enum Fault {
     Detach(NodeId, usize, DiskFaults, Span),
 }
 
+impl Fault {
+    /// Whether a node loses its power.
+    pub(crate) const fn cuts_power(&self) -> bool {
+        matches!(self, Self::Die(_, Death::Power, ..) | Self::DieBoth(Death::Power, _))
+    }
+}
+
 /// All that is decided beforehand.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -332,8 +339,8 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         Class::OneDies | Class::FullSync => {
             (0..rng.between(1, 4)).flat_map(|_| one_death(rng, plan)).collect()
         }
-        Class::BothPower => vec![Fault::DieBoth(Death::Power, Span::millis(rng.below(2000)))],
-        Class::BothKilled => vec![Fault::DieBoth(Death::Kill, Span::millis(rng.below(2000)))],
+        Class::BothPower => vec![Fault::DieBoth(Death::Power, gap(rng, plan))],
+        Class::BothKilled => vec![Fault::DieBoth(Death::Kill, gap(rng, plan))],
         Class::Solo => solo(rng, plan),
         Class::SplitBrain => vec![Fault::Partition(Span::secs(60))],
         Class::Orders => (0..rng.between(1, 4)).map(|_| order(rng, plan)).collect(),
@@ -349,6 +356,16 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         faults.push((when, fault));
     }
     faults
+}
+
+/// Between the deaths of both nodes: none, hardly any, or so much that the second is alone.
+fn gap(rng: &mut Prng, plan: &Plan) -> Span {
+    match rng.below(8) {
+        0 => Span(0),
+        1..=3 => Span::micros(rng.below(20_000)),
+        4..=6 => Span::millis(rng.below(2000)),
+        _ => Span(plan.options.timeout.0 * 2 + rng.below(2_000_000_000)),
+    }
 }
 
 fn down_time(rng: &mut Prng) -> Span {

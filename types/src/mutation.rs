@@ -37,6 +37,7 @@ macro_rules! mutations {
 mutations! {
     // The activity log.
     SkipActivityLog = "skip-activity-log": "a write does not wait for its extent to be hot";
+    MirrorWaitsForLog = "mirror-waits-for-log": "a mirrored write waits for a slot of the log";
     EvictBeforeFlush = "evict-before-flush": "an extent goes cold while its writes are in the disk's cache";
     EvictBeforePeerDurable = "evict-before-peer-durable": "an extent goes cold while its writes are in the peer's cache";
     EvictBeforeBitmap = "evict-before-bitmap": "an extent goes cold before its marks are durable";
@@ -53,7 +54,6 @@ mutations! {
     NeitherSentNorMarked = "neither-sent-nor-marked": "a write that is not sent is not marked";
     ReorderOverlapping = "reorder-overlapping": "overlapping writes are given to the disk together";
     UnlockedGranule = "unlocked-granule": "what a disk reads and writes around a write is not locked";
-    ErrorOverwritten = "error-overwritten": "a piece that went well hides the error of another";
 
     // Two primaries.
     ArbiterOnBoth = "arbiter-on-both": "both nodes let their own write prevail";
@@ -84,7 +84,7 @@ mutations! {
     ClearBeforeFlush = "clear-before-flush": "a mark is cleared before the target has flushed";
     PartialClears = "partial-clears": "a write of a part of a block clears its mark";
     ResyncUnlocked = "resync-unlocked": "clients write to what is being copied";
-    EndWithLateMark = "end-with-late-mark": "a resync ends with a mark on its way";
+    EndWithLateMark = "end-with-late-mark": "a resync ends with marks left";
     StaleResyncData = "stale-resync-data": "what an older link asked for is sent by the new one";
     ReadMarked = "read-marked": "a target of a resync reads its own marked blocks";
     MarksNotUnited = "marks-not-united": "the marks of the peer do not count";

@@ -96,6 +96,11 @@ impl Engine {
         if superseded && mutation::on(Mutation::SupersededEarly) {
             return self.mirror_done(v, stamp.seq, false, out);
         }
+        if mutation::on(Mutation::MirrorWaitsForLog)
+            && self.mirror_waits_for_log(v, stamp.seq, range)
+        {
+            return;
+        }
         self.place(v, range, Work::Mirror(stamp.seq), out);
     }
 

@@ -6,6 +6,7 @@
 //! | `write` | when a write gets its number, and when it is answered |
 //! | `mirror` | what becomes of the peer's writes: the verdict on concurrent ones |
 //! | `read` | when a read may be answered, and by whom |
+//! | `mutated` | deliberate bugs, in no build that serves anybody |
 //! | `order` | which disk work waits for which |
 //! | `disk` | disk operations in their turn, and the loss of a disk |
 //! | `disk_error`, `repair` | what becomes of a disk with errors, and of what it could not read |
@@ -31,6 +32,7 @@ mod join;
 mod link;
 mod log;
 mod mirror;
+mod mutated;
 mod order;
 mod picture;
 mod read;

@@ -8,7 +8,6 @@ use crate::effect::{Effect, Effects, IoError};
 use crate::input::{ClientId, ClientOp, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use types::mutation::{self, Mutation};
 use types::{ByteRange, EXTENT_BYTES, Role};
 
 /// A request that is not yet answered.
@@ -107,8 +106,6 @@ impl Engine {
         request.left -= 1;
         if let Err(error) = result {
             request.error.get_or_insert(error);
-        } else if mutation::on(Mutation::ErrorOverwritten) {
-            request.error = None;
         }
         if request.left == 0 {
             self.answer(id, out);

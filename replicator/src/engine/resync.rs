@@ -144,7 +144,8 @@ impl Engine {
     /// All has been asked for and is written: flush, look again, and end when nothing is marked.
     fn end_round(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        let dirty = vol.dirty_blocks();
+        let ignored = mutation::on(Mutation::EndWithLateMark);
+        let dirty = if ignored { 0 } else { vol.dirty_blocks() };
         let volume = vol.id;
         let clears = vol.durable.clears_pending();
         let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
@@ -328,7 +329,8 @@ impl Engine {
                 self.send(Message::ResyncEnd { volume, step }, out);
             }
             (ResyncStep::Confirmed, SyncSide::Target(target)) if target.finished_sent => {
-                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0) {
+                let marked = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0);
+                if marked && !mutation::on(Mutation::EndWithLateMark) {
                     return;
                 }
                 target.adopting = true;

@@ -89,6 +89,9 @@ impl Engine {
         let limit = self.config.options.flush_bytes;
         while let Some(piece) = self.volumes[v].queue.pop_front() {
             if !self.requests.contains_key(&piece.request) {
+                if mutation::on(Mutation::MirrorWaitsForLog) {
+                    self.mirror_has_log(v, &piece, out);
+                }
                 continue;
             }
             let suspends = self.suspends(v);

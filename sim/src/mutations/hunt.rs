@@ -44,7 +44,7 @@ struct State {
 pub(super) fn all(options: &Mutations) -> bool {
     // A panic of the engine is an outcome like any other.
     std::panic::set_hook(Box::new(|_| {}));
-    let chosen = |mutation: &&Mutation| mutation.as_str().contains(&options.only);
+    let chosen = |mutation: &&Mutation| options.only.is_empty() || options.only.contains(mutation);
     let mutations: Vec<Mutation> = Mutation::ALL.iter().filter(chosen).copied().collect();
     let starts = || (0..options.starts).map(|start| options.from + start * APART);
     let each = mutations.iter().copied().map(Some).chain([None]);

@@ -27,6 +27,8 @@ impl World {
             EngineEvent::Connection { new: ConnectionState::StandAlone, .. } => {
                 class != Class::SplitBrain && !self.may_stand_alone(node)
             }
+            // Both are honest, and the network changes nothing.
+            EngineEvent::Connection { new: ConnectionState::ProtocolError, .. } => true,
             _ => false,
         };
         if wrong {

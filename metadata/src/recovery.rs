@@ -15,7 +15,7 @@ use crate::activity_log::{ActivityLog, Replayed};
 use crate::bitmap::OutOfSync;
 use crate::layout::{Layout, LayoutError, Placement};
 use crate::plan::{Batch, META_BLOCK};
-use crate::superblock::{SlotsError, Superblock, newest};
+use crate::superblock::{SlotsError, Superblock, damaged_slot, newest};
 use crate::volume::{Metadata, PAGES_PER_BATCH};
 use types::mutation::{self, Mutation};
 use types::{BlockRange, ByteRange, EXTENT_BYTES, NodeId, VolumeId};
@@ -44,6 +44,8 @@ pub struct Recovered {
     pub marked_blocks: u64,
     /// Pages of bitmap that were damaged, and count as all out-of-sync.
     pub bad_pages: u32,
+    /// The superblock slot that was damaged; the other one was good.
+    pub damaged_slot: Option<usize>,
     /// After an unclean stop the log could not be read, so every block is marked.
     pub log_lost: bool,
     /// The disk was not detached in order.
@@ -153,6 +155,7 @@ pub struct Loader {
     placement: Placement,
     expected: Option<Expected>,
     slots: [u64; 2],
+    damaged_slot: Option<usize>,
     step: Step,
 }
 
@@ -199,7 +202,8 @@ impl Loader {
             }
             Placement::External { .. } => [0, BLOCK],
         };
-        Ok(Self { device_bytes, placement, expected, slots, step: Step::Slots })
+        let (damaged_slot, step) = (None, Step::Slots);
+        Ok(Self { device_bytes, placement, expected, slots, damaged_slot, step })
     }
 
     /// The bytes of the metadata device that are wanted next; none when all is there. At most
@@ -226,13 +230,14 @@ impl Loader {
     ///
     /// # Panics
     /// If there are more or fewer bytes than were wanted.
-    pub fn feed<E>(self, bytes: &[u8]) -> Result<Self, LoadError<E>> {
+    pub fn feed<E>(mut self, bytes: &[u8]) -> Result<Self, LoadError<E>> {
         let wanted = self.wants().map_or(0, |range| range.len);
         assert!(bytes.len() as u64 == wanted, "{} bytes for {wanted}", bytes.len());
         let step = match self.step {
             Step::Slots => {
                 let (first, second) = bytes.split_at(META_BLOCK);
                 let superblock = newest([first, second])?;
+                self.damaged_slot = damaged_slot([first, second]);
                 let layout = self.check(&superblock).map_err(LoadError::other)?;
                 Step::Log(Box::new(superblock), layout)
             }
@@ -272,8 +277,9 @@ impl Loader {
     /// # Panics
     /// If something is still wanted.
     pub fn finish(self) -> Recovered {
+        let damaged_slot = self.damaged_slot;
         let Step::Done(partial) = self.step else { panic!("the loader wants {:?}", self.wants()) };
-        recover(*partial)
+        Recovered { damaged_slot, ..recover(*partial) }
     }
 
     /// The layout, if the superblock is one for this device and this volume.
@@ -386,7 +392,8 @@ fn recover(partial: Partial) -> Recovered {
     if mutation::on(Mutation::RecoveryFlagFirst) {
         plan.reverse();
     }
-    Recovered { metadata, marked_blocks, bad_pages, log_lost, crashed, plan }
+    let damaged_slot = None;
+    Recovered { metadata, marked_blocks, bad_pages, damaged_slot, log_lost, crashed, plan }
 }
 
 /// The blocks of an extent, as far as the volume has them.

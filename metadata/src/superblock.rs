@@ -234,6 +234,13 @@ pub fn newest(slots: [&[u8]; 2]) -> Result<Superblock, SlotsError> {
     }
 }
 
+/// The slot that is damaged, where the other one is good: a write was torn there, or the disk has
+/// lost it. `create-md` writes both.
+pub(crate) fn damaged_slot(slots: [&[u8]; 2]) -> Option<usize> {
+    let good = [0, 1].map(|slot| decode_slot(slots[slot], slot).is_ok());
+    (good[0] != good[1]).then_some(usize::from(good[0]))
+}
+
 /// A slot full of wipe marks.
 pub(crate) fn wiped_slot() -> Vec<u8> {
     let mut out = vec![0; crate::plan::META_BLOCK];

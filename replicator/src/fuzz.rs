@@ -398,7 +398,8 @@ fn recovered(node: NodeId, kind: u8) -> Recovered {
         metadata.bitmap.set(BlockRange::new(DATA / BLOCK_BYTES - 1, DATA / BLOCK_BYTES));
     }
     let (marked_blocks, bad_pages, log_lost, crashed) = (0, 0, false, false);
-    Recovered { metadata, marked_blocks, bad_pages, log_lost, crashed, plan: Vec::new() }
+    let (damaged_slot, plan) = (None, Vec::new());
+    Recovered { metadata, marked_blocks, bad_pages, damaged_slot, log_lost, crashed, plan }
 }
 
 /// The message with one byte of header or payload changed, if that is still one.

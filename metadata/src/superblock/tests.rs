@@ -136,6 +136,9 @@ fn the_newer_slot_counts_and_a_bad_one_does_not() {
     assert_eq!(sequence(&slots[0], &bad[1]), Ok(8));
     assert_eq!(sequence(&bad[0], &slots[1]), Ok(9));
     assert_eq!(sequence(&[0; 4096], &slots[1]), Ok(9));
+    assert_eq!(damaged_slot([&slots[0], &slots[1]]), None);
+    assert_eq!(damaged_slot([&slots[0], &bad[1]]), Some(1));
+    assert_eq!(damaged_slot([&[0; 4096], &slots[1]]), Some(0));
     assert!(matches!(sequence(&bad[0], &bad[1]), Err(SlotsError::BothBad(..))));
     assert!(matches!(sequence(&bad[0], &[0; 4096]), Err(SlotsError::BothBad(..))));
     assert_eq!(sequence(&[0; 4096], &[7; 4096]), Err(SlotsError::NoMetadata));

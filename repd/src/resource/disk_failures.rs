@@ -49,6 +49,7 @@ impl Node {
             metadata: fresh(),
             marked_blocks: 0,
             bad_pages: 0,
+            damaged_slot: None,
             log_lost: false,
             crashed: false,
             plan: Vec::new(),

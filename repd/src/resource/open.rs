@@ -54,6 +54,12 @@ pub(crate) async fn open(
     let mut read = |range: ByteRange| meta_device.read_now(range).map(Vec::from);
     let mut recovered = metadata::load(&mut read, meta_device.bytes(), placement, Some(expected))
         .map_err(|error| refused(&place, path, &volume.meta_disk, &error))?;
+    if let Some(slot) = recovered.damaged_slot {
+        tracing::warn!(
+            volume = %place, disk = %meta_path.display(),
+            "superblock slot {slot} is damaged; the other one is good, and is used"
+        );
+    }
     if recovered.crashed {
         tracing::warn!(
             volume = %place, disk = %path.display(), marked_blocks = recovered.marked_blocks,

@@ -38,7 +38,10 @@ pub fn programs() -> anyhow::Result<&'static Programs> {
 }
 
 /// This package's binary: what runs now, or what stands above the directory of the test.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// If it is not there.
+pub fn binary() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe().context("where is this program?")?;
     let directory = this.parent().unwrap_or_else(|| Path::new("/"));
     let binary = match directory.file_name() == Some(OsStr::new("deps")) {

@@ -2,8 +2,12 @@
 //! cluster and says what it measured.
 
 mod conflicts;
+mod control_abuse;
+mod damaged_metadata;
 mod demo;
+mod exchanged_disks;
 mod frozen;
+mod full_disk;
 mod full_sync;
 mod interrupted_resync;
 mod link_cut;
@@ -28,6 +32,8 @@ pub struct Scale {
     pub scattered_bytes: u64,
     /// Crashes under load.
     pub kills: u64,
+    /// Crashes one after the other, each as soon as the one before is over.
+    pub kills_in_a_row: u64,
     /// Requests at each node that conflict with the other's.
     pub conflicts: u64,
     /// Bytes of the disk of which a full sync is measured.
@@ -44,6 +50,7 @@ impl Scale {
             fio_bytes: 8 * MIB,
             scattered_bytes: 16 * MIB,
             kills: 3,
+            kills_in_a_row: 10,
             conflicts: 2_000,
             full_sync_bytes: 64 * MIB,
         }
@@ -56,6 +63,7 @@ impl Scale {
             fio_bytes: 96 * MIB,
             scattered_bytes: 64 * MIB,
             kills: 50,
+            kills_in_a_row: 1000,
             conflicts: 50_000,
             full_sync_bytes: 1024 * MIB,
         }
@@ -104,6 +112,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "secondary-killed", show: link_cut::secondary_killed },
     Scenario { name: "primary-killed", show: primary_killed::one },
     Scenario { name: "both-killed", show: primary_killed::both },
+    Scenario { name: "cr6-killed-again", show: primary_killed::a_thousand },
     Scenario { name: "conflicts", show: conflicts::show },
     Scenario { name: "frozen", show: frozen::show },
     Scenario { name: "interrupted-resync", show: interrupted_resync::show },
@@ -115,6 +124,12 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "refused-roles", show: refused_commands::roles },
     Scenario { name: "restart-crash", show: restart::after_a_crash },
     Scenario { name: "restart-order", show: restart::in_order },
+    Scenario { name: "cr8-damaged-metadata", show: damaged_metadata::show },
+    Scenario { name: "rs11-older-disk", show: exchanged_disks::older },
+    Scenario { name: "rs12-foreign-disk", show: exchanged_disks::foreign },
+    Scenario { name: "io5-full-disk", show: full_disk::full },
+    Scenario { name: "read-only-disk", show: full_disk::read_only },
+    Scenario { name: "control-abuse", show: control_abuse::show },
     Scenario { name: "demo", show: demo::show },
 ];
 

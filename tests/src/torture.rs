@@ -147,6 +147,9 @@ impl Torture {
             .net("connect-int", "1");
         setup.two_primaries = options.two_primaries;
         setup.disk = vec![format!("al-extents {AL_EXTENTS}")];
+        let suspends = suspends(options);
+        let no_data = if suspends { "suspend-io" } else { "io-error" };
+        setup.options = vec![format!("on-no-data-accessible {no_data}")];
         setup.small_mounts = can_fill.then_some(MOUNT_BYTES);
         let cluster = match options.two_primaries {
             true => Cluster::two_primaries(setup),
@@ -179,6 +182,11 @@ impl Torture {
             reconnect: true,
         }
     }
+}
+
+/// Whether requests wait while no good copy is in reach; else they are answered with errors.
+const fn suspends(options: Options) -> bool {
+    options.seed.is_multiple_of(2)
 }
 
 /// The command that does the same again.

@@ -18,6 +18,8 @@ pub struct Setup {
     pub net: Vec<String>,
     /// Options of `disk`, as `name value`.
     pub disk: Vec<String>,
+    /// Options of `options`, as `name value`.
+    pub options: Vec<String>,
     /// Each disk is a sparse file on a file system of its own with so many bytes, see
     /// [`namespace`](crate::namespace).
     pub small_mounts: Option<u64>,
@@ -37,6 +39,7 @@ impl Setup {
                 .map(str::to_owned)
                 .to_vec(),
             disk: Vec::new(),
+            options: Vec::new(),
             small_mounts: None,
             direct: false,
         }
@@ -72,8 +75,10 @@ impl Setup {
             let _ = writeln!(text, "    {option};");
         }
         text += "  }\n";
-        if !self.disk.is_empty() {
-            let _ = writeln!(text, "  disk {{\n    {};\n  }}", self.disk.join(";\n    "));
+        for (section, options) in [("disk", &self.disk), ("options", &self.options)] {
+            if !options.is_empty() {
+                let _ = writeln!(text, "  {section} {{\n    {};\n  }}", options.join(";\n    "));
+            }
         }
         text + "}\n"
     }

@@ -3,7 +3,7 @@
 use super::{MIB, Report, Scale};
 use crate::clock;
 use crate::cluster::{Cluster, Setup};
-use crate::load::{Load, Loaded, Plan};
+use crate::load::{Load, Loaded, Mix, Plan};
 use anyhow::Context;
 use sim::history::BlockId;
 use std::collections::BTreeMap;
@@ -25,6 +25,55 @@ pub(super) fn both(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
         0 => vec![0, 1],
         _ => vec![1, 0],
     })
+}
+
+/// Kills within one window of the history.
+const WINDOW: u64 = 25;
+
+/// One node is killed and started at once, alpha and beta in turns, as often as the scale says,
+/// under verifying load on both Primaries: CR6. The pauses are told, and not judged.
+pub(super) fn a_thousand(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut cluster = Cluster::two_primaries(Setup::new(DISK_BYTES))?;
+    let mut prng = Prng::new(6);
+    let mut before = BTreeMap::new();
+    let (mut pauses, mut longest) = (Vec::new(), Duration::ZERO);
+    let (mut answered, mut reconnects, mut killed) = (0, 0, 0);
+    while killed < scale.kills_in_a_row {
+        let mut plan = Plan::scattered(EXTENTS, 8, 1 + killed);
+        (plan.mix, plan.reconnect, plan.pace) = (Mix::Everything, true, Duration::from_millis(1));
+        let load = Load::start(&cluster.nodes().map(|node| node.address()), plan)?;
+        for _ in 0..WINDOW.min(scale.kills_in_a_row - killed) {
+            killed += 1;
+            let victim = (killed % 2) as usize;
+            load.wait_answered(victim, 1 + prng.below(60))?;
+            let start = clock::now();
+            cluster.nodes_mut()[victim].kill()?;
+            cluster.nodes_mut()[victim].start()?;
+            for node in 0..2 {
+                load.wait_answered(node, 1).with_context(|| cluster.describe())?;
+            }
+            pauses.push(start.elapsed());
+            // The other may be the next: it must not be the only one with the data then.
+            cluster.wait_settled()?;
+        }
+        let loaded = load.finish()?;
+        loaded.check(&before).with_context(|| format!("after {killed} kills"))?;
+        (answered, reconnects) = (answered + loaded.answered, reconnects + loaded.reconnects);
+        longest = loaded.pauses.values().copied().fold(longest, Duration::max);
+        before = loaded.last;
+    }
+    pauses.sort();
+    let at = |percent: usize| pauses[(pauses.len() - 1) * percent / 100];
+    report.line(&format!(
+        "{killed} times SIGKILL under load on two Primaries: {answered} requests answered, \
+         linearizable, no error but {reconnects} connections made anew; both answer again after \
+         {:.0?}, 99 % after {:.0?}, all after {:.0?}; the longest time without an answer {longest:.0?}",
+        at(50),
+        at(99),
+        at(100)
+    ));
+    cluster.down_and_compare()?;
+    cluster.finish()
 }
 
 fn rounds(

@@ -163,7 +163,7 @@ impl Torture {
             wait_met(&self.cluster)?;
         }
         let takes_away = !matches!(act.kind, Resets | Weather) && !act.kind.needs_both();
-        let lenient = takes_away && !self.is_settled()?;
+        let lenient = takes_away && !super::suspends(self.options) && !self.is_settled()?;
         self.count(act);
         match act.kind {
             Kill | KillBoth | KillAgain | KillWhileCut => self.kill(act)?,

@@ -33,10 +33,22 @@ impl Client {
         command: Command,
         mut note: impl FnMut(&str),
     ) -> Result<Answer, Failure> {
-        frame::write(&mut self.stream, &Request::new(command)).map_err(|e| self.lost(&e))?;
+        let mut hung_up = None;
+        if let Err(error) = frame::write(&mut self.stream, &Request::new(command)) {
+            // A daemon that does not obey us says so before it is asked, and closes.
+            match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => hung_up = Some(error),
+                _ => return Err(self.lost(&error)),
+            }
+        }
         loop {
-            let Some(bytes) = frame::read(&mut self.stream).map_err(|e| self.lost(&e))? else {
-                return Err(self.lost(&io::ErrorKind::UnexpectedEof.into()));
+            let bytes = match frame::read(&mut self.stream) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    let error = hung_up.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return Err(self.lost(&error));
+                }
+                Err(error) => return Err(self.lost(&error)),
             };
             match serde_json::from_slice(&bytes) {
                 Ok(Reply::Note(text)) => note(&text),
@@ -107,5 +119,14 @@ mod tests {
         drop(theirs);
         let failure = client.call(Command::Shutdown, |_| {}).unwrap_err();
         assert_eq!(failure.exit, exit::FAILED);
+    }
+
+    #[test]
+    fn a_refusal_is_heard_though_the_daemon_has_hung_up_before_it_was_asked() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        frame::write(&mut theirs, &Reply::Failed(Failure::failed("not you"))).unwrap();
+        drop(theirs);
+        let mut client = Client { stream: ours, path: "test".into() };
+        assert_eq!(client.call(Command::Shutdown, |_| {}).unwrap_err().text, "not you");
     }
 }

@@ -85,6 +85,7 @@ fn as_text(title: &str, metadata: &Metadata) -> String {
     line("created", &utc(block.created.unix_millis()));
     line("disk-incarnation", &format!("{:016X}", block.disk_incarnation));
     line("peer-disk-incarnation", &format!("{:016X}", block.peer_disk_incarnation));
+    line("peer-sequence", &block.peer_sequence);
     line("placement", &if block.internal { "internal" } else { "external" });
     line("data-bytes", &block.data_bytes);
     line("agreed-bytes", &block.agreed_bytes);
@@ -126,6 +127,7 @@ fn as_json(name: &str, metadata: &Metadata) -> Value {
         "created": block.created.unix_millis(),
         "disk-incarnation": format!("{:016X}", block.disk_incarnation),
         "peer-disk-incarnation": format!("{:016X}", block.peer_disk_incarnation),
+        "peer-sequence": block.peer_sequence,
         "placement": if block.internal { "internal" } else { "external" },
         "data-bytes": block.data_bytes,
         "agreed-bytes": block.agreed_bytes,

@@ -30,6 +30,10 @@ impl Engine {
                 *since = now;
             }
         }
+        if !has_data(theirs.side.disk) {
+            // Known before both are ready: what it sends again now, its disk does not get.
+            self.set_peer_disk(v, theirs.side.disk, out);
+        }
         let resent = unsent.len() as u64;
         if mutation::on(Mutation::AnswersFirst) {
             self.repeat_answers(v, out);

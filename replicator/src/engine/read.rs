@@ -185,6 +185,11 @@ impl Engine {
     ) {
         let Ok(data) = result else { return self.on_read_failed(v, reader, range, out) };
         assert_eq!(data.len() as u64, range.len, "a read gives what was asked for");
+        if self.volumes[v].meta.is_none() {
+            // The disk was let go meanwhile: it lacks what came since, and a failed flush may have
+            // taken what was there.
+            return self.on_read_failed(v, reader, range, out);
+        }
         let vol = &mut self.volumes[v];
         if vol.mode == Mode::Alone && !vol.readable() {
             return self.answer_reader(v, reader, None, out);

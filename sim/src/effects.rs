@@ -15,6 +15,9 @@ use replicator::{
 };
 use types::{ByteRange, ConnectionState, ReplicationState, Role, Span, Time, VolumeId};
 
+/// The bounds are looked at once in so many steps.
+const BOUNDS_EVERY: u64 = 4;
+
 impl World {
     /// Gives an input to a node's engine; later, if its process stands still.
     pub(crate) fn input(&mut self, node: usize, input: Input) {
@@ -29,6 +32,7 @@ impl World {
         self.observe_input(node, &input);
         let cause = input_kind(&input);
         let it = &mut self.nodes[node];
+        it.steps += 1;
         let now = self.now + it.clock;
         let Process::Running(engine) = &mut it.process else { return };
         let mut effects = Vec::new();
@@ -54,6 +58,9 @@ impl World {
             }
         }
         self.disks_have_owners(node);
+        if self.nodes[node].steps.is_multiple_of(BOUNDS_EVERY) {
+            self.check_bounds(node);
+        }
         self.set_timer(node);
     }
 
@@ -173,7 +180,9 @@ impl World {
         let (asked, range) = (request.asked, request.range);
         let answered = match result {
             Ok(bytes) => {
+                let volume = request.volume;
                 request.ret = Some(stamp);
+                self.check_answer(node, volume);
                 self.answered(at, asked, range, &bytes, cause);
                 true
             }
@@ -307,6 +316,7 @@ impl World {
         };
         self.marks.hit_rule(rule);
         self.last_rule[node][volume] = Some(rule);
+        self.check_verdict(node, volume, rule);
     }
 
     fn replication_changed(&mut self, old: ReplicationState, new: ReplicationState) {

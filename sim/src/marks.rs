@@ -84,17 +84,6 @@ impl std::str::FromStr for Mark {
     }
 }
 
-impl Mark {
-    /// What only worlds of a class that is asked for by name go through.
-    pub const BY_NAME: [Self; 5] = [
-        Self::DiskFailed,
-        Self::DiskDetached,
-        Self::DiskBack,
-        Self::DiskBackBad,
-        Self::PrimaryDiskless,
-    ];
-}
-
 /// How often each mark was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
@@ -140,9 +129,8 @@ impl Marks {
         }
     }
 
-    /// The marks that were not reached, of those that the classes drawn by seeds can reach.
+    /// The marks that were not reached.
     pub fn missing(&self) -> impl Iterator<Item = Mark> + '_ {
-        let drawn = |mark: &Mark| !Mark::BY_NAME.contains(mark);
-        Mark::ALL.iter().copied().filter(drawn).filter(|&mark| self.count(mark) == 0)
+        Mark::ALL.iter().copied().filter(|&mark| self.count(mark) == 0)
     }
 }

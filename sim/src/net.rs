@@ -112,6 +112,11 @@ impl Net {
         self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect()
     }
 
+    /// How many messages are on their way.
+    pub(crate) fn queued(&self) -> usize {
+        self.conns.values().flat_map(|conn| &conn.streams).map(|stream| stream.queue.len()).sum()
+    }
+
     /// Forgets connections that nobody has open and by which nothing is under way.
     pub(crate) fn forget_dead(&mut self) {
         self.conns.retain(|_, conn| {

@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// Counts starts of its process, and deaths.
     pub(crate) life: u32,
+    /// How many inputs its engines have taken.
+    pub(crate) steps: u64,
     /// What runs.
     pub(crate) process: Process,
     /// Whether the machine has power, so that it can say that nobody listens.
@@ -137,6 +139,7 @@ impl Node {
         Self {
             id,
             life: 0,
+            steps: 0,
             process: Process::Down,
             powered: true,
             paused_until: Time(0),

@@ -28,8 +28,7 @@ pub enum Class {
     Orders,
     /// Fresh disks: one is forced Primary, all is copied, with interruptions.
     FullSync,
-    /// One disk of one node fails, or is detached under load; the peer's disk stays good. Not
-    /// drawn by seeds: only by its name.
+    /// One disk of one node fails, or is detached under load; the peer's disk stays good.
     DiskFails,
     /// Whatever a script does; no seed draws it.
     Scripted,
@@ -203,6 +202,8 @@ impl Plan {
             Class::Orders,
             Class::Orders,
             Class::FullSync,
+            Class::DiskFails,
+            Class::DiskFails,
         ]);
         let class = class.unwrap_or(drawn);
         let two_primaries = match class {

@@ -2,6 +2,9 @@
 //!
 //! | oracle | what it says | when |
 //! |---|---|---|
+//! | bounds | what waits is bounded: undurable writes, queues of the link | after every step |
+//! | verdict | nothing is marked where a verdict says in sync | at every verdict |
+//! | suspended | a copy that is not good answers nothing without its peer | at every answer |
 //! | coverage | a block that differs is marked, or would be | after every event |
 //! | disk order | overlapping writes are not in flight together | at every disk operation |
 //! | answers | every request and order is answered once, and fairly | at every answer |
@@ -11,6 +14,7 @@
 //! | linearizability | each sector is a register; answered writes survive | at the end |
 //! | liveness | all comes to rest | within a bounded time |
 
+mod bounds;
 mod coverage;
 mod end;
 mod events;

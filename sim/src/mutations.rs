@@ -78,15 +78,12 @@ fn rebuilt() -> io::Result<bool> {
 const fn class(mutation: Mutation) -> Option<Class> {
     match mutation {
         Mutation::IgnoreFailedFlush => Some(Class::DiskFails),
-        Mutation::EvictBeforePeerDurable | Mutation::FuaDropped | Mutation::SoloFlushUnnamed => {
-            Some(Class::BothPower)
-        }
+        Mutation::EvictBeforePeerDurable | Mutation::FuaDropped => Some(Class::BothPower),
         Mutation::SupersededEarly
         | Mutation::WaitThenRead
         | Mutation::AnswersFirst
         | Mutation::MirrorWaitsForLog => Some(Class::Resets),
-        Mutation::GhostsForgotten => Some(Class::BothKilled),
-        Mutation::EndWithLateMark | Mutation::StaleResyncData => Some(Class::OneDies),
+        Mutation::StaleResyncData => Some(Class::OneDies),
         Mutation::SoloBeforeGeneration => Some(Class::Solo),
         Mutation::FullSyncFlagEarly | Mutation::ClearBeforeFlush => Some(Class::FullSync),
         Mutation::StopUndrained => Some(Class::Orders),

@@ -337,6 +337,9 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
     }
     let own = match plan.class {
         Class::Resets | Class::Scripted => Vec::new(),
+        Class::FullSync if rng.chance(1, 4) => {
+            vec![Fault::DieBoth(Death::Kill, Span::micros(rng.below(20_000)))]
+        }
         Class::OneDies | Class::FullSync => {
             (0..rng.between(1, 4)).flat_map(|_| one_death(rng, plan)).collect()
         }
@@ -352,6 +355,8 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
             // The same moment for what belongs together is fine; near the start leaves time.
             Class::SplitBrain => Span(plan.chaos.0 - plan.options.timeout.0 * 2 - 1_500_000_000),
             Class::BothPower | Class::BothKilled => Span(at(rng).0 / 2),
+            // Early, or all has been copied.
+            Class::FullSync if rng.chance(1, 4) => Span(rng.between(50, 1500) * 1_000_000),
             _ => at(rng),
         };
         faults.push((when, fault));

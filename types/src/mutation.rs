@@ -67,11 +67,9 @@ mutations! {
     ReplayApplied = "replay-applied": "a resumed write that was received before is written again";
     AnswersFirst = "answers-first": "on resume the answers go before the writes that are sent again";
     ResumeAfterSolo = "resume-after-solo": "a session is resumed after a write was answered alone";
-    GhostsForgotten = "ghosts-forgotten": "a read of what the lost peer wrote last is answered at once";
 
     // Going on alone.
     SoloBeforeGeneration = "solo-before-generation": "a write is answered alone before the new generation is durable";
-    SoloFlushUnnamed = "solo-flush-unnamed": "a flush is answered alone without a new generation";
     NoGeneration = "no-generation": "going on alone makes no new generation";
 
     // The verdict.
@@ -84,7 +82,6 @@ mutations! {
     ClearBeforeFlush = "clear-before-flush": "a mark is cleared before the target has flushed";
     PartialClears = "partial-clears": "a write of a part of a block clears its mark";
     ResyncUnlocked = "resync-unlocked": "clients write to what is being copied";
-    EndWithLateMark = "end-with-late-mark": "a resync ends with marks left";
     StaleResyncData = "stale-resync-data": "what an older link asked for is sent by the new one";
     ReadMarked = "read-marked": "a target of a resync reads its own marked blocks";
     MarksNotUnited = "marks-not-united": "the marks of the peer do not count";

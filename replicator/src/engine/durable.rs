@@ -430,9 +430,7 @@ impl Engine {
         }
         // Solo: whatever the peer may lose must be marked, and our going on alone be durable.
         let vol = &self.volumes[v];
-        let harmless = vol.durable.nothing_to_lose_at_peer(vol.session.received)
-            || mutation::on(Mutation::SoloFlushUnnamed);
-        if vol.minted == Minted::No && !harmless {
+        if vol.minted == Minted::No && !vol.durable.nothing_to_lose_at_peer(vol.session.received) {
             self.go_on_alone(v, "a flush that the peer does not get", out);
         }
         if self.volumes[v].minted == Minted::Saving {

@@ -207,9 +207,6 @@ impl Engine {
     /// had it. Not while a handshake runs: what was said in it must stay true.
     pub(super) fn pump_ghosts(&mut self, v: usize, out: &mut Effects) {
         let vol = &self.volumes[v];
-        if vol.mode == Mode::Alone && mutation::on(Mutation::GhostsForgotten) {
-            return self.release_ghosts(v, out);
-        }
         if vol.mode == Mode::Alone && vol.holds_for_peer() && !self.link_holds() {
             self.go_on_alone(v, "a read of what the lost peer wrote last", out);
         }

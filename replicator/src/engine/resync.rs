@@ -144,8 +144,7 @@ impl Engine {
     /// All has been asked for and is written: flush, look again, and end when nothing is marked.
     fn end_round(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
-        let ignored = mutation::on(Mutation::EndWithLateMark);
-        let dirty = if ignored { 0 } else { vol.dirty_blocks() };
+        let dirty = vol.dirty_blocks();
         let volume = vol.id;
         let clears = vol.durable.clears_pending();
         let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
@@ -321,7 +320,7 @@ impl Engine {
         };
         match (step, &mut sync.side) {
             (ResyncStep::Finished, SyncSide::Source) => {
-                if vol.dirty_blocks() > 0 && !mutation::on(Mutation::EndWithLateMark) {
+                if vol.dirty_blocks() > 0 {
                     // Late marks: the target has to fetch these too.
                     return self.send_bitmap(v, out);
                 }
@@ -329,8 +328,7 @@ impl Engine {
                 self.send(Message::ResyncEnd { volume, step }, out);
             }
             (ResyncStep::Confirmed, SyncSide::Target(target)) if target.finished_sent => {
-                let marked = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0);
-                if marked && !mutation::on(Mutation::EndWithLateMark) {
+                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0) {
                     return;
                 }
                 target.adopting = true;
@@ -338,8 +336,7 @@ impl Engine {
                 self.adopt(v, &source, out);
             }
             (ResyncStep::Adopted, SyncSide::Source)
-                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() == 0)
-                    || mutation::on(Mutation::EndWithLateMark) =>
+                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() == 0) =>
             {
                 vol.sync = None;
                 self.settled_with_peer(v, out);

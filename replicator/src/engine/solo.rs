@@ -35,10 +35,6 @@ impl Engine {
             return self.touch(v);
         }
         self.give_up_peer_reads(v, out);
-        if mutation::on(Mutation::GhostsForgotten) {
-            self.end_session(v);
-            self.release_ghosts(v, out);
-        }
         // What the peer began and is here is settled too, once that cannot be taken back: a copy
         // that somebody has read from must not be overruled by one that never had it.
         let vol = &self.volumes[v];

@@ -35,6 +35,11 @@ impl Engine {
 
     /// A place in the local order has come up.
     pub(super) fn start_unit(&mut self, v: usize, unit: UnitId, out: &mut Effects) {
+        if let Work::Mirror(seq) = self.volumes[v].work[&unit].work
+            && !self.mark_first(v, seq, out)
+        {
+            return self.volumes[v].unmarked.push(unit);
+        }
         let ops = match &self.volumes[v].work[&unit].work {
             Work::Local(id) => {
                 let write = &self.volumes[v].local[id];

@@ -8,12 +8,12 @@
 
 use super::Engine;
 use super::durable::FlushThen;
-use super::volume::{Minted, Payload, Work, has_data};
+use super::volume::{Minted, Payload, Work};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
 use types::mutation::{self, Mutation};
-use types::{ByteRange, DiskState};
+use types::ByteRange;
 
 /// How far a write of the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,29 @@ impl Engine {
         rest
     }
 
+    /// Whether a write of the peer may go to the disk. A peer without a disk has no log that covers
+    /// it: it is marked first, durably, or a crash here would leave a difference that nobody knows.
+    pub(super) fn mark_first(&mut self, v: usize, seq: u64, out: &mut Effects) -> bool {
+        let vol = &mut self.volumes[v];
+        if !vol.peer_is_bare() || !vol.readable() {
+            return true;
+        }
+        let range = vol.mirror[&seq].range;
+        vol.mark(range);
+        let durable = vol.metadata().bitmap.is_durable(range.blocks());
+        if !durable {
+            self.save_bitmap(v, Some(range.blocks()), out);
+        }
+        durable
+    }
+
+    /// Goes on with the writes that were to be marked first.
+    pub(super) fn pump_unmarked(&mut self, v: usize, out: &mut Effects) {
+        for unit in std::mem::take(&mut self.volumes[v].unmarked) {
+            self.start_unit(v, unit, out);
+        }
+    }
+
     /// The disk operations of a peer's write, when its turn has come.
     pub(super) fn mirror_ops(
         &self,
@@ -187,8 +210,7 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let Some(write) = vol.mirror.get(&seq) else { return };
         let (range, kind) = (write.range, write.kind());
-        let bare = vol.peer_disk != DiskState::DUnknown && !has_data(vol.peer_disk);
-        if vol.has_disk() && bare {
+        if vol.has_disk() && vol.peer_is_bare() {
             if !vol.readable() {
                 return self.answer_mirror(v, seq, AckKind::Failed, out);
             }

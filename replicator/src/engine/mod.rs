@@ -311,6 +311,7 @@ impl Engine {
 
     fn pump_volume(&mut self, v: usize, out: &mut Effects) {
         self.pump_ghosts(v, out);
+        self.pump_unmarked(v, out);
         self.pump_queue(v, out);
         self.pump_parked_reads(v, out);
         self.pump_flushes(v, out);

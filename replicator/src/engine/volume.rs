@@ -141,6 +141,8 @@ pub(super) struct Volume {
     /// Where writes of the peer were not settled when their session ended. Whoever reads there sees
     /// what the peer may never have answered: not before that cannot be taken back any more.
     pub ghosts: Vec<ByteRange>,
+    /// Places in the order of the peer's writes that are to be marked durably first.
+    pub unmarked: Vec<UnitId>,
     /// Numbers of this node's writes that settled and that the peer was not told.
     pub settled_unsaid: Vec<u64>,
     /// Reads that wait for writes to settle.
@@ -194,6 +196,7 @@ impl Volume {
             by_seq: BTreeMap::new(),
             mirror: BTreeMap::new(),
             ghosts: Vec::new(),
+            unmarked: Vec::new(),
             settled_unsaid: Vec::new(),
             held: Vec::new(),
             log: LogUse::default(),
@@ -300,6 +303,11 @@ impl Volume {
     /// Whether the peer is there with a good copy.
     pub(super) fn peer_has_good(&self) -> bool {
         self.joined() && self.peer_disk == DiskState::UpToDate
+    }
+
+    /// Whether the peer is known to have no disk.
+    pub(super) fn peer_is_bare(&self) -> bool {
+        self.peer_disk != DiskState::DUnknown && !has_data(self.peer_disk)
     }
 
     /// The number below which every write of this node is settled.

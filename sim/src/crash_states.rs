@@ -94,6 +94,8 @@ operations! {
     Detach = "detach",
     /// It lets its disk go, and is Primary.
     DetachPrimary = "detach-primary",
+    /// Without a disk, as Primary, it writes through its peer.
+    DisklessWrite = "diskless-write",
     /// As Primary it leaves the peer and goes on alone.
     Disconnect = "disconnect",
     /// A Primary leaves it and goes on alone.

@@ -48,6 +48,7 @@ crash_states! {
     cr1_demote: Demote, 36;
     cr1_detach: Detach, 14;
     cr1_detach_primary: DetachPrimary, 36;
+    cr1_diskless_write: DisklessWrite, 3;
     cr1_disconnect: Disconnect, 250;
     cr1_disconnected: Disconnected, 16;
     cr1_stop: Stop, 36;

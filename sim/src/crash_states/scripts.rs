@@ -119,6 +119,7 @@ pub(super) fn play(operation: Operation, bench: &mut Bench, victim: usize) {
         Operation::Demote => demote(bench, victim),
         Operation::Detach => detach(bench, victim, peer),
         Operation::DetachPrimary => detach(bench, victim, victim),
+        Operation::DisklessWrite => diskless_write(bench, victim),
         Operation::Failover => failover(bench, victim),
         Operation::Disconnect => disconnect(bench, victim, victim),
         Operation::Disconnected => disconnect(bench, peer, peer),
@@ -385,6 +386,21 @@ fn detach(bench: &mut Bench, victim: usize, primary: usize) {
         write(bench, primary, 8..10);
         flush(bench, primary);
     }
+    bench.run_for(AFTERWARDS);
+}
+
+/// A Primary without a disk writes to the disk of its peer.
+fn diskless_write(bench: &mut Bench, victim: usize) {
+    together(bench);
+    promote(bench, victim, false);
+    write(bench, victim, 0..2);
+    flush(bench, victim);
+    must_obey(bench, victim, Command::Detach { volume: VOLUME });
+    bench.settle();
+    bench.record();
+    write(bench, victim, 8..10);
+    write(bench, victim, 16..18);
+    flush(bench, victim);
     bench.run_for(AFTERWARDS);
 }
 

@@ -228,6 +228,11 @@ impl Cluster {
         for node in self.nodes_mut() {
             node.terminate()?;
         }
+        if self.setup.small_mounts.is_some() {
+            for node in self.nodes() {
+                namespace::unmount(&node.small_mount())?;
+            }
+        }
         self.finished = true;
         Ok(())
     }

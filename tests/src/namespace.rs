@@ -51,6 +51,14 @@ pub fn mount(at: &Path, bytes: u64) -> anyhow::Result<()> {
     run(&mut command, PATIENCE)?.ended_with(0).map(drop)
 }
 
+/// Takes away what [`mount`] has made, so that the directory can go.
+///
+/// # Errors
+/// If somebody uses it.
+pub fn unmount(at: &Path) -> anyhow::Result<()> {
+    run(Command::new("umount").arg(at), PATIENCE)?.ended_with(0).map(drop)
+}
+
 /// Leaves nothing free on the file system that is mounted there.
 ///
 /// # Errors

@@ -13,43 +13,121 @@ fn every_state_is_well(operation: Operation, images: u64) {
     assert!(row.states >= row.images && row.starts >= 4 * row.images, "{row:?}");
 }
 
-macro_rules! crash_states {
-    ($($test:ident: $operation:ident, $images:literal;)+) => {
-        $(#[test]
-        fn $test() {
-            every_state_is_well(Operation::$operation, $images);
-        })+
-
-        /// No operation is left out.
-        #[test]
-        fn every_operation_has_its_test() {
-            let tested = [$(Operation::$operation),+];
-            assert_eq!(tested.as_slice(), Operation::ALL);
-        }
-    };
+#[test]
+fn cr1_attach() {
+    every_state_is_well(Operation::Attach, 7);
 }
 
-crash_states! {
-    cr1_attach: Attach, 7;
-    cr1_attach_after_crash: Recover, 24;
-    cr1_promote: Promote, 8;
-    cr1_promote_after_crash: PromoteAfterCrash, 18;
-    cr1_failover: Failover, 100;
-    cr1_go_solo: GoSolo, 500;
-    cr1_log_transaction: LogTransaction, 300;
-    cr1_mirrored_write: MirroredWrite, 300;
-    cr1_evict: Evict, 32;
-    cr1_evict_alone: EvictAlone, 150;
-    cr1_bitmap_write_back: BitmapWriteBack, 400;
-    cr1_full_sync_target: FullSyncTarget, 1000;
-    cr1_full_sync_source: FullSyncSource, 47;
-    cr1_resync_target: ResyncTarget, 140;
-    cr1_resync_source: ResyncSource, 130;
-    cr1_demote: Demote, 36;
-    cr1_detach: Detach, 14;
-    cr1_detach_primary: DetachPrimary, 36;
-    cr1_diskless_write: DisklessWrite, 3;
-    cr1_disconnect: Disconnect, 250;
-    cr1_disconnected: Disconnected, 16;
-    cr1_stop: Stop, 36;
+#[test]
+fn cr1_attach_after_crash() {
+    every_state_is_well(Operation::Recover, 24);
+}
+
+#[test]
+fn cr1_promote() {
+    every_state_is_well(Operation::Promote, 8);
+}
+
+#[test]
+fn cr1_promote_after_crash() {
+    every_state_is_well(Operation::PromoteAfterCrash, 18);
+}
+
+#[test]
+fn cr1_failover() {
+    every_state_is_well(Operation::Failover, 100);
+}
+
+#[test]
+fn cr1_go_solo() {
+    every_state_is_well(Operation::GoSolo, 500);
+}
+
+#[test]
+fn cr1_log_transaction() {
+    every_state_is_well(Operation::LogTransaction, 300);
+}
+
+#[test]
+fn cr1_mirrored_write() {
+    every_state_is_well(Operation::MirroredWrite, 300);
+}
+
+#[test]
+fn cr1_evict() {
+    every_state_is_well(Operation::Evict, 32);
+}
+
+#[test]
+fn cr1_evict_alone() {
+    every_state_is_well(Operation::EvictAlone, 150);
+}
+
+#[test]
+fn cr1_bitmap_write_back() {
+    every_state_is_well(Operation::BitmapWriteBack, 400);
+}
+
+#[test]
+fn cr1_full_sync_target() {
+    every_state_is_well(Operation::FullSyncTarget, 1000);
+}
+
+#[test]
+fn cr1_full_sync_source() {
+    every_state_is_well(Operation::FullSyncSource, 47);
+}
+
+#[test]
+fn cr1_resync_target() {
+    every_state_is_well(Operation::ResyncTarget, 140);
+}
+
+#[test]
+fn cr1_resync_source() {
+    every_state_is_well(Operation::ResyncSource, 130);
+}
+
+#[test]
+fn cr1_demote() {
+    every_state_is_well(Operation::Demote, 36);
+}
+
+#[test]
+fn cr1_detach() {
+    every_state_is_well(Operation::Detach, 14);
+}
+
+#[test]
+fn cr1_detach_primary() {
+    every_state_is_well(Operation::DetachPrimary, 36);
+}
+
+#[test]
+fn cr1_diskless_write() {
+    every_state_is_well(Operation::DisklessWrite, 3);
+}
+
+#[test]
+fn cr1_disconnect() {
+    every_state_is_well(Operation::Disconnect, 250);
+}
+
+#[test]
+fn cr1_disconnected() {
+    every_state_is_well(Operation::Disconnected, 16);
+}
+
+#[test]
+fn cr1_stop() {
+    every_state_is_well(Operation::Stop, 36);
+}
+
+/// No operation is left out.
+#[test]
+fn every_operation_has_its_test() {
+    for operation in Operation::ALL {
+        let name = format!("fn cr1_{}()", operation.as_str().replace('-', "_"));
+        assert!(include_str!("crash_states.rs").contains(&name), "{name}");
+    }
 }

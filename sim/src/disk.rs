@@ -33,6 +33,8 @@ pub struct DiskFaults {
     pub(crate) meta: u64,
     /// Operations that take a minute.
     pub(crate) stuck: u64,
+    /// Writes for which there is no room.
+    pub(crate) full: u64,
 }
 
 impl DiskFaults {
@@ -43,7 +45,7 @@ impl DiskFaults {
         let of = |kinds: &[u64]| if kinds.contains(&kind) { often } else { 0 };
         let (write, flush, meta) = (of(&[0, 1]), of(&[0, 2]), of(&[0, 1, 3]));
         let read = if kind == 4 || rng.chance(1, 4) { often } else { 0 };
-        Self { read, write, flush, meta, stuck: 0 }
+        Self { read, write, flush, meta, stuck: 0, full: 0 }
     }
 
     /// Whether anything fails.
@@ -116,7 +118,7 @@ impl Disk {
             device_bytes,
             granule,
             slowness,
-            faults: DiskFaults { read: 0, write: 0, flush: 0, meta: 0, stuck: 0 },
+            faults: DiskFaults { read: 0, write: 0, flush: 0, meta: 0, stuck: 0, full: 0 },
             bad: Vec::new(),
             failed: 0,
             cache: BTreeMap::new(),
@@ -249,11 +251,20 @@ impl Disk {
             Work::Read { range, .. } => self.is_bad(*range),
             Work::Write { .. } | Work::Wipe { .. } | Work::Flush { .. } => false,
         };
-        let failed = bad || faults > 0 && self.rng.chance(faults, 1000);
+        let full = match &work {
+            Work::Write { meta: false, .. } if self.faults.full > 0 => {
+                self.rng.chance(self.faults.full, 1000)
+            }
+            _ => false,
+        };
+        let failed = bad || full || faults > 0 && self.rng.chance(faults, 1000);
         self.failed += u64::from(failed);
         let (bytes, touched) = self.finish(ticket.0, work, failed);
-        let result =
-            if failed { Err(DiskError::Io(format!("simulated {kind} error"))) } else { Ok(bytes) };
+        let result = match failed {
+            true if full => Err(DiskError::NoSpace),
+            true => Err(DiskError::Io(format!("simulated {kind} error"))),
+            false => Ok(bytes),
+        };
         (result, touched)
     }
 

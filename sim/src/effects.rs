@@ -225,7 +225,10 @@ impl World {
                 self.nodes[node].orders.values().any(|(order, _)| *order == Order::Stop)
             }
             IoError::Io => self.plan.class.errors_allowed() || self.lacks_data(node),
-            IoError::NoSpace => false,
+            IoError::NoSpace => {
+                self.plan.class == Class::Scripted
+                    && self.nodes[node].disks.iter().any(|disk| disk.faults.full > 0)
+            }
         };
         if !fair {
             let request = &self.requests[at];

@@ -213,6 +213,26 @@ impl Script {
         (faults.write, faults.flush) = (1000, 1000);
     }
 
+    /// Flushes of data fail at a node, and drop what they should have made durable.
+    pub fn flushes_fail(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.flush = 1000;
+    }
+
+    /// Batches of metadata fail at a node.
+    pub fn metadata_fails(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.meta = 1000;
+    }
+
+    /// The disk of a node is full: no write finds room.
+    pub fn is_full(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.full = 1000;
+    }
+
+    /// The disk of a node is well again.
+    pub fn heal_disk(&mut self, node: usize) {
+        self.world.heal_disk(node, 0);
+    }
+
     /// The disk of a node as it is.
     pub fn image(&self, node: usize) -> Image {
         Image(self.world.nodes[node].disks[0].clone())
@@ -254,9 +274,14 @@ impl Script {
     /// # Errors
     /// If it is answered so.
     pub fn read(&mut self, node: usize, block: u64) -> Result<u64, Failed> {
-        let range = BlockRange::new(block, block + 1).bytes();
-        let asking = self.ask(node, ClientOp::Read(range), Asked::Read, range);
+        let asking = self.ask_read(node, block..block + 1);
         self.wait(asking).map(|seen| seen[0])
+    }
+
+    /// Reads these blocks with one request, without waiting.
+    pub fn ask_read(&mut self, node: usize, blocks: std::ops::Range<u64>) -> Asking {
+        let range = BlockRange::new(blocks.start, blocks.end).bytes();
+        self.ask(node, ClientOp::Read(range), Asked::Read, range)
     }
 
     /// Makes durable what was answered.

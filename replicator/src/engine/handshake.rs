@@ -405,7 +405,7 @@ impl Engine {
         }
         let vol = &mut self.volumes[v];
         let Some(meta) = vol.meta.as_mut() else { return };
-        if theirs.side.disk_incarnation != 0 {
+        if plan != Plan::Idle {
             // Not the higher of two: a disk that was rolled back, and is copied anew, starts over.
             meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
             meta.superblock.peer_sequence = theirs.side.sequence;

@@ -138,7 +138,9 @@ impl Engine {
         vol.durable.end_sending();
         vol.durable.end_receiving();
         vol.durable.both_are_flushed();
-        vol.found_sequence = None;
+        if plan != Plan::Idle {
+            vol.found_sequence = None;
+        }
         vol.minted = Minted::No;
         let total_blocks = vol.dirty_blocks();
         let side = match plan {

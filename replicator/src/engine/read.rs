@@ -222,8 +222,12 @@ impl Engine {
     /// A read that the local disk could not do is done by the peer, if there is one.
     fn on_read_failed(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
         let vol = &self.volumes[v];
-        let peer_has = vol.joined() && vol.peer_disk == DiskState::UpToDate;
+        let (here, peer_has) = (vol.has_good(range), vol.peer_has_good());
         match reader {
+            // The disk is kept: it would fail again.
+            Reader::Client(..) | Reader::Peer(..) if here => {
+                self.answer_reader(v, reader, None, out);
+            }
             Reader::Client(id, _) if self.is_whole(id) => self.start_client_read(v, id, out),
             Reader::Client(..) if peer_has => self.start_piece_read(v, reader, range, out),
             _ => self.answer_reader(v, reader, None, out),

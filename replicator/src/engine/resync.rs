@@ -235,13 +235,9 @@ impl Engine {
             vol.counters.received_bytes += range.len;
             return self.place(v, range, Work::ResyncWrite(range, data), out);
         }
-        let diskless = vol.meta.is_none();
         let target = vol.sync.as_mut().and_then(Sync::target);
         let Some(target) = target.and_then(|target| target.take(range)) else {
-            if !diskless {
-                self.protocol_error("resync data that was not asked for", out);
-            }
-            return;
+            return self.protocol_error("resync data that was not asked for", out);
         };
         target.writing.push(range);
         vol.counters.received_bytes += range.len;
@@ -269,13 +265,9 @@ impl Engine {
             vol.unlock(range);
             return self.repair_done(v, range, true);
         }
-        let diskless = vol.meta.is_none();
         let target = vol.sync.as_mut().and_then(Sync::target);
         let Some(target) = target.and_then(|target| target.take(range)) else {
-            if !diskless {
-                self.protocol_error("an answer to what was not asked for", out);
-            }
-            return;
+            return self.protocol_error("an answer to what was not asked for", out);
         };
         target.failed += range.blocks().len();
         vol.unlock(range);

@@ -47,6 +47,10 @@ impl World {
     /// A node that has stopped in order must not look as if it had crashed.
     pub(crate) fn check_stopped(&mut self, node: usize) {
         for volume in 0..VOLUMES.len() {
+            if self.nodes[node].disks[volume].faults.any() {
+                // It was let go before.
+                continue;
+            }
             match self.load(node, volume) {
                 Err(text) => self.fail("metadata", text),
                 Ok(found) if found.crashed || found.marked_blocks > 0 => {

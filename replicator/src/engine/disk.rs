@@ -230,7 +230,6 @@ impl Engine {
         if self.volumes[v].minted == Minted::Saving {
             self.volumes[v].minted = Minted::No;
             self.answer_peer_flushes(v, false, out);
-            self.fail_held_for_generation(v, out);
         }
         let vol = &self.volumes[v];
         if !vol.replicates() && !matches!(vol.mode, Mode::Waiting { .. }) {

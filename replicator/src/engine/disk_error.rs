@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::input::{DiskError, LinkEpoch};
 use crate::options::OnIoError;
 use crate::wire::Message;
-use types::{ByteRange, DiskState, Role};
+use types::{ByteRange, DiskState};
 
 /// Whether it is durable somewhere that this copy lacks what only the peer has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,8 +163,15 @@ impl Engine {
             let id = vol.durable.next_flush_id();
             vol.durable.lack = Lack::Asked(id);
             let volume = vol.id;
-            self.send(Message::Flush { volume, id }, out);
+            self.send(Message::StandIn { volume, id }, out);
         }
+    }
+
+    /// The peer's disk failed, and what its clients are answered may be here alone: from now on this
+    /// copy has a generation that the other lacks.
+    pub(super) fn on_stand_in(&mut self, v: usize, epoch: LinkEpoch, id: u64, out: &mut Effects) {
+        self.go_on_alone(v, "the peer's disk failed", out);
+        self.want_flush(v, FlushThen::Peer(epoch, id), out);
     }
 
     /// The peer has answered a flush.
@@ -202,16 +209,8 @@ impl Engine {
         }
     }
 
-    /// The peer's disk is gone, and what its clients are answered may be here alone: from now on
-    /// this copy has a generation that the other lacks.
-    pub(super) fn stand_in_for_peer_disk(&mut self, v: usize, out: &mut Effects) {
-        if self.peer_role == Role::Primary || !self.volumes[v].local.is_empty() {
-            self.go_on_alone(v, "the peer's disk is gone", out);
-        }
-    }
-
-    /// Whether what the peer gets from this copy has to wait for our generation: the peer answers
-    /// its clients with it, and it must not be taken back.
+    /// Whether the answer to a flush has to wait for our generation: the peer answers its clients
+    /// with it, and it must not be taken back.
     pub(super) fn peer_waits_for_generation(&self, v: usize) -> bool {
         let vol = &self.volumes[v];
         vol.joined() && vol.minted == Minted::Saving

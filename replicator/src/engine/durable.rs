@@ -29,6 +29,8 @@ pub(super) enum FlushThen {
     Peer(LinkEpoch, u64),
     /// A write of the peer that is to be durable before it is answered.
     Mirror(u64),
+    /// Going on alone, for this reason.
+    Mint(&'static str),
 }
 
 /// The peer's half of a client's flush.
@@ -399,6 +401,9 @@ impl Engine {
                     self.send(Message::FlushDone { volume, id, ok }, out);
                 }
             }
+            // Without a disk there is nothing to go on with.
+            FlushThen::Mint(cause) if ok => self.mint(v, cause, out),
+            FlushThen::Mint(_) => {}
             FlushThen::Mirror(seq) if ok => self.mirror_durable(v, seq, out),
             FlushThen::Mirror(seq) => self.fail_mirror(v, seq, out),
         }

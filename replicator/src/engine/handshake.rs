@@ -548,8 +548,10 @@ impl Engine {
 
     pub(super) fn on_peer_sequence(&mut self, v: usize, sequence: u64, out: &mut Effects) {
         let Some(meta) = self.volumes[v].meta.as_mut() else { return };
-        meta.superblock.peer_sequence = meta.superblock.peer_sequence.max(sequence);
-        self.save_superblock(v, Then::Nothing, out);
+        if sequence > meta.superblock.peer_sequence {
+            meta.superblock.peer_sequence = sequence;
+            self.save_superblock(v, Then::Nothing, out);
+        }
     }
 
     /// Closes the link with a good-bye.

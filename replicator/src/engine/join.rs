@@ -77,6 +77,8 @@ impl Engine {
             self.join_volume(v, *plan, &state.volumes[v], out);
         }
         self.tell_changes(out);
+        // A disk as it was before this session is not to pass for what it is now.
+        self.tell_sequences(out);
     }
 
     fn join_volume(&mut self, v: usize, plan: Plan, theirs: &VolumeState, out: &mut Effects) {
@@ -112,9 +114,6 @@ impl Engine {
                 self.go_on_alone(v, "writes that the peer's disk did not get", out);
             }
             _ => {}
-        }
-        if !has_data(peer_disk) && peer_disk != DiskState::DUnknown {
-            self.stand_in_for_peer_disk(v, out);
         }
         self.ask_lack(v, out);
         self.mint_for_marking(v, out);

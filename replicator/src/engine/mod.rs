@@ -263,6 +263,7 @@ impl Engine {
             Message::Ack { seq, kind, .. } => self.on_ack(v, seq, kind, out),
             Message::Settled { below, seqs, .. } => self.on_settled(v, below, &seqs, out),
             Message::Flush { id, .. } => self.on_peer_asks_flush(v, epoch, id, out),
+            Message::StandIn { id, .. } => self.on_stand_in(v, epoch, id, out),
             Message::FlushDone { id, ok, .. } => self.on_peer_flushed(v, id, ok, out),
             Message::Durable { upto, .. } => self.on_peer_durable(v, upto, out),
             Message::Read { id, range, .. } => self.on_peer_read(v, epoch, id, range, out),
@@ -343,6 +344,12 @@ impl Engine {
         }
     }
 
+    /// Whether a generation is on its way to the disk: for the simulator's oracles.
+    pub fn is_minting(&self, volume: VolumeId) -> bool {
+        self.find_volume(volume)
+            .is_some_and(|v| self.volumes[v].minted == volume::Minted::Saving)
+    }
+
     /// The out-of-sync bitmap of a volume with a disk: for the simulator's oracles and dumps.
     pub fn out_of_sync(&self, volume: VolumeId) -> Option<&OutOfSync> {
         let v = self.find_volume(volume)?;
@@ -383,6 +390,7 @@ fn volume_of(message: &Message) -> Option<VolumeId> {
         Message::Ack { volume, .. }
         | Message::Settled { volume, .. }
         | Message::Flush { volume, .. }
+        | Message::StandIn { volume, .. }
         | Message::FlushDone { volume, .. }
         | Message::Durable { volume, .. }
         | Message::Read { volume, .. }

@@ -58,8 +58,6 @@ enum Unsettled {
     Mirror(u64),
     /// Writes of the peer in a session that is over.
     Ghosts,
-    /// Our generation, without which what a peer with no disk reads here could be taken back.
-    Generation,
 }
 
 /// A read that is done and may not be answered yet.
@@ -242,11 +240,6 @@ impl Engine {
 
     fn answer_reader(&mut self, v: usize, reader: Reader, data: Option<Bytes>, out: &mut Effects) {
         match reader {
-            Reader::Peer(..) if data.is_some() && self.peer_waits_for_generation(v) => {
-                let data = data.expect("just seen");
-                let waits_for = BTreeSet::from([Unsettled::Generation]);
-                self.volumes[v].held.push(HeldRead { reader, data, waits_for });
-            }
             Reader::Peer(epoch, id) => {
                 let volume = self.volumes[v].id;
                 if self.link_epoch() == Some(epoch) {
@@ -348,22 +341,6 @@ impl Engine {
     pub(super) fn release_ghosts(&mut self, v: usize, out: &mut Effects) {
         self.volumes[v].ghosts.clear();
         self.release(v, Unsettled::Ghosts, out);
-    }
-
-    /// Our generation is durable.
-    pub(super) fn release_generation(&mut self, v: usize, out: &mut Effects) {
-        self.release(v, Unsettled::Generation, out);
-    }
-
-    /// The disk that it was to be on is gone.
-    pub(super) fn fail_held_for_generation(&mut self, v: usize, out: &mut Effects) {
-        let held = std::mem::take(&mut self.volumes[v].held);
-        let waits = |read: &HeldRead| read.waits_for.contains(&Unsettled::Generation);
-        let (lost, held): (Vec<_>, Vec<_>) = held.into_iter().partition(waits);
-        self.volumes[v].held = held;
-        for read in lost {
-            self.answer_reader(v, read.reader, None, out);
-        }
     }
 
     pub(super) fn release_mirror(&mut self, v: usize, seq: u64, out: &mut Effects) {

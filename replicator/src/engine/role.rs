@@ -31,6 +31,9 @@ impl Engine {
                 }
                 self.may_promote(force)?;
                 if self.link.is_none() {
+                    if !self.crash_is_overcome(out) {
+                        return Ok(Some(Stage::Start));
+                    }
                     return Ok(Some(self.save_promotion(force, out)));
                 }
                 let id = self.next_op;
@@ -99,6 +102,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Clients may now read what was in flight when this node crashed: that must not be taken back by
+    /// a peer that lacks it. Returns whether that is durable.
+    fn crash_is_overcome(&mut self, out: &mut Effects) -> bool {
+        let mut overcome = true;
+        for v in 0..self.volumes.len() {
+            let Some(meta) = self.volumes[v].meta.as_mut() else { continue };
+            if std::mem::take(&mut meta.superblock.flags.crashed_primary) {
+                self.go_on_alone(v, "a Primary that crashed serves again without its peer", out);
+            }
+            overcome &= self.volumes[v].minted != Minted::Saving;
+        }
+        overcome
+    }
+
     /// Makes the promotion durable; with `force`, first the truth of a copy that had none.
     fn save_promotion(&mut self, force: bool, out: &mut Effects) -> Stage {
         let mut saves = 0;
@@ -110,14 +127,6 @@ impl Engine {
             let peer_good = vol.joined() && vol.peer_disk == DiskState::UpToDate;
             if force && vol.disk != DiskState::UpToDate && !peer_good {
                 self.force_up_to_date(v, out);
-            }
-            let vol = &mut self.volumes[v];
-            let crashed = &mut vol.metadata().superblock.flags.crashed_primary;
-            if *crashed && self.link.is_none() {
-                // Clients may now read what was in flight when it crashed: that must not be taken
-                // back by a peer that lacks it.
-                *crashed = false;
-                self.go_on_alone(v, "a Primary that crashed serves again without its peer", out);
             }
             let vol = &mut self.volumes[v];
             if vol.size == 0 {

@@ -3,6 +3,7 @@
 //! diverged.
 
 use super::Engine;
+use super::durable::FlushThen;
 use super::superblock::Then;
 use super::volume::{Minted, Mode, has_data};
 use super::write::PeerPart;
@@ -46,7 +47,7 @@ impl Engine {
 
     /// Writes are answered without the peer from now on, as soon as that is durable. Without good
     /// data here there is nothing to go on with: what was in flight fails.
-    pub(super) fn go_on_alone(&mut self, v: usize, cause: &str, out: &mut Effects) {
+    pub(super) fn go_on_alone(&mut self, v: usize, cause: &'static str, out: &mut Effects) {
         if self.volumes[v].readable() {
             self.ensure_minted(v, cause, out);
             if mutation::on(Mutation::SoloBeforeGeneration) {
@@ -101,7 +102,7 @@ impl Engine {
 
     /// Makes durable that the peer lacks what is answered from now on. The session is over with
     /// it: what the peer did not answer, or may still lose, is marked.
-    fn ensure_minted(&mut self, v: usize, cause: &str, out: &mut Effects) {
+    fn ensure_minted(&mut self, v: usize, cause: &'static str, out: &mut Effects) {
         let there = self.session_open(v);
         let vol = &mut self.volumes[v];
         if vol.meta.is_none() || vol.minted == Minted::Saving {
@@ -127,6 +128,19 @@ impl Engine {
         } else {
             self.end_session(v);
         }
+        if !there {
+            self.hello_is_stale(out);
+        }
+        // First what is here already: a write that both nodes have must not be lost with the cache
+        // of the one whose generation prevails.
+        self.want_flush(v, FlushThen::Mint(cause), out);
+    }
+
+    /// What was written before is durable: now the generation.
+    pub(super) fn mint(&mut self, v: usize, cause: &'static str, out: &mut Effects) {
+        if self.volumes[v].minted != Minted::Saving || self.volumes[v].meta.is_none() {
+            return;
+        }
         let id = GenerationId::from_random(self.ids.next_u64());
         let id = id.with_primary(self.role == Role::Primary);
         let (node, now) = (self.config.node, self.now);
@@ -146,9 +160,6 @@ impl Engine {
         let cause = cause.to_owned();
         out.push(Effect::Event(Event::Generation { volume, id, cause }));
         self.save_superblock(v, Then::Minted, out);
-        if !there {
-            self.hello_is_stale(out);
-        }
     }
 
     /// Marks what the peer did not answer or may still lose; nothing of the session is resumed.
@@ -188,7 +199,6 @@ impl Engine {
     pub(super) fn on_minted(&mut self, v: usize, out: &mut Effects) {
         self.volumes[v].minted = Minted::Yes;
         self.release_ghosts(v, out);
-        self.release_generation(v, out);
         self.answer_peer_flushes(v, true, out);
         self.cover_marked(v, out);
         self.pump_parked_mirrors(v, out);

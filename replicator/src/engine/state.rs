@@ -86,7 +86,9 @@ impl Engine {
         self.give_up_peer_reads(v, out);
         self.volumes[v].helping.clear();
         self.volumes[v].repairs.clear();
-        self.stand_in_for_peer_disk(v, out);
+        if !self.volumes[v].local.is_empty() {
+            self.go_on_alone(v, "the peer's disk is gone", out);
+        }
     }
 
     /// All marks of a full resync are durable: a crash need not set them all again.

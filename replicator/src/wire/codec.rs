@@ -71,6 +71,7 @@ kinds! {
     RoleIs = 50,
     DiskIs = 51,
     SequenceIs = 52,
+    StandIn = 53,
 }
 
 impl Kind {
@@ -83,6 +84,7 @@ impl Kind {
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read => false,
             Self::ResyncRequest | Self::ResyncFailed | Self::ResyncEnd => false,
             Self::RoleRequest | Self::RoleIs | Self::DiskIs | Self::SequenceIs => false,
+            Self::StandIn => false,
         }
     }
 
@@ -96,6 +98,7 @@ impl Kind {
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
             Self::ResyncRequest | Self::ResyncData | Self::ResyncFailed => true,
             Self::InSync | Self::ResyncEnd | Self::DiskIs | Self::SequenceIs => true,
+            Self::StandIn => true,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Message {
             Self::RoleIs(_) => Kind::RoleIs,
             Self::DiskIs { .. } => Kind::DiskIs,
             Self::SequenceIs { .. } => Kind::SequenceIs,
+            Self::StandIn { .. } => Kind::StandIn,
         }
     }
 
@@ -208,9 +212,10 @@ impl Message {
                 header.volume = volume.0.into();
                 header.offset = u64::from(disk.to_u8()).into();
             }
-            Self::SequenceIs { volume, sequence } => {
+            Self::SequenceIs { volume, sequence: number }
+            | Self::StandIn { volume, id: number } => {
                 header.volume = volume.0.into();
-                header.seq = (*sequence).into();
+                header.seq = (*number).into();
             }
         }
         Bytes::new()
@@ -300,7 +305,8 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
         | Kind::InSync
         | Kind::ResyncEnd
         | Kind::DiskIs
-        | Kind::SequenceIs => decode_resync(kind, header, payload),
+        | Kind::SequenceIs
+        | Kind::StandIn => decode_resync(kind, header, payload),
         _ => decode_link(kind, header, payload),
     }
 }
@@ -419,6 +425,7 @@ fn decode_resync(kind: Kind, header: &Header, payload: Bytes) -> Result<Message,
             Message::DiskIs { volume, disk: disk.ok_or_else(|| wrong("unknown disk state"))? }
         }
         Kind::SequenceIs => Message::SequenceIs { volume, sequence: seq },
+        Kind::StandIn => Message::StandIn { volume, id: seq },
         other => unreachable!("{} is not of the resync", other.name()),
     })
 }
@@ -436,7 +443,9 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
         Kind::Zero => ([true; 5], FLAG_FUA | FLAG_UNMAP),
         Kind::Ack => ([true, false, true, false, false], 0),
         Kind::Settled => ([false, false, false, false, true], 0),
-        Kind::Flush | Kind::Durable | Kind::SequenceIs => ([false, false, true, false, false], 0),
+        Kind::Flush | Kind::Durable | Kind::SequenceIs | Kind::StandIn => {
+            ([false, false, true, false, false], 0)
+        }
         Kind::FlushDone | Kind::RoleReply => ([false, false, true, false, false], FLAG_OK),
         Kind::Read => ([true, true, true, false, false], 0),
         Kind::ReadDone => ([false, false, true, false, false], FLAG_DATA),

@@ -208,6 +208,14 @@ pub enum Message {
         /// The sequence of the superblock.
         sequence: u64,
     },
+    /// The sender's disk failed, and what its clients are answered rests on the receiver's copy: the
+    /// receiver makes a generation and its copy durable, and answers with `FlushDone`.
+    StandIn {
+        /// The volume.
+        volume: VolumeId,
+        /// The number of the answer, of those of flushes.
+        id: u64,
+    },
 }
 
 /// What every mirrored write carries.

@@ -192,6 +192,7 @@ fn states() -> impl Strategy<Value = Message> {
             .prop_map(|(volume, disk)| Message::DiskIs { volume, disk }),
         (volume(), any::<u64>())
             .prop_map(|(volume, sequence)| Message::SequenceIs { volume, sequence }),
+        (volume(), any::<u64>()).prop_map(|(volume, id)| Message::StandIn { volume, id }),
     ]
 }
 

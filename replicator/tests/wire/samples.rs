@@ -86,6 +86,7 @@ fn states() -> Vec<(&'static str, Message)> {
         ("role-is", Message::RoleIs(Role::Secondary)),
         ("disk-is", Message::DiskIs { volume: VOLUME, disk: DiskState::Diskless }),
         ("sequence-is", Message::SequenceIs { volume: VOLUME, sequence: 0x23 }),
+        ("stand-in", Message::StandIn { volume: VOLUME, id: 0x24 }),
     ]
 }
 

@@ -47,7 +47,8 @@ impl Fate {
             Self::ServesFirst => bench.engine(1 - victim).is_some_and(|engine| {
                 let volume = &engine.status().volumes[0];
                 let alone = volume.generations.as_ref().is_some_and(|all| all.bitmap.id.is_set());
-                engine.status().role == types::Role::Secondary && !alone
+                let going = alone || engine.is_minting(volume.id);
+                engine.status().role == types::Role::Secondary && !going
             }),
             _ => true,
         }

@@ -12,8 +12,6 @@ impl Bench {
             Event::Disk { old: DiskState::Inconsistent, new: DiskState::UpToDate, .. } => {
                 self.ledger.resynced(node);
             }
-            // It is ahead from now on: what only the peer kept is given up for what is here.
-            Event::Generation { .. } => self.ledger.overruled(1 - node),
             Event::Verdict { .. } if self.must_agree => self.defined = true,
             Event::DiskFailed { .. } => self.fail(format!("node {node}: {event}")),
             Event::SplitBrain { .. } | Event::Refused { .. } if self.must_agree => {

@@ -40,7 +40,7 @@ fn cr1_failover() {
 
 #[test]
 fn cr1_go_solo() {
-    every_state_is_well(Operation::GoSolo, 500);
+    every_state_is_well(Operation::GoSolo, 200);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn cr1_diskless_write() {
 
 #[test]
 fn cr1_disconnect() {
-    every_state_is_well(Operation::Disconnect, 250);
+    every_state_is_well(Operation::Disconnect, 150);
 }
 
 #[test]

@@ -346,8 +346,7 @@ impl Engine {
 
     /// Whether a generation is on its way to the disk: for the simulator's oracles.
     pub fn is_minting(&self, volume: VolumeId) -> bool {
-        self.find_volume(volume)
-            .is_some_and(|v| self.volumes[v].minted == volume::Minted::Saving)
+        self.find_volume(volume).is_some_and(|v| self.volumes[v].minted == volume::Minted::Saving)
     }
 
     /// The out-of-sync bitmap of a volume with a disk: for the simulator's oracles and dumps.

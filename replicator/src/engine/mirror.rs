@@ -12,8 +12,8 @@ use super::volume::{Minted, Payload, Work};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
-use types::mutation::{self, Mutation};
 use types::ByteRange;
+use types::mutation::{self, Mutation};
 
 /// How far a write of the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -361,8 +361,10 @@ fn recover(partial: Partial) -> Recovered {
     let log_lost = crashed && log.hot.is_none();
     if crashed {
         let without_log = superblock.flags.al_disabled && superblock.flags.primary;
+        // The flag of a full sync is durable before its marks are.
+        let everything = without_log || superblock.flags.full_sync;
         match &log.hot {
-            Some(hot) if !without_log => {
+            Some(hot) if !everything => {
                 for extent in hot {
                     bitmap.set(blocks_of_extent(extent.0, bitmap.blocks()));
                 }

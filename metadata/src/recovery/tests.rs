@@ -80,6 +80,20 @@ fn hot_extents_are_marked_after_an_unclean_stop() {
     assert_eq!(again.metadata.bitmap, found.metadata.bitmap);
 }
 
+/// The flag says that all blocks count as marked; whoever reads the marks alone must see it too.
+#[test]
+fn a_crash_before_the_marks_of_a_full_sync_marks_everything() {
+    let (mut disk, mut metadata) = in_use(false, false);
+    metadata.superblock.flags.full_sync = true;
+    disk.apply(&metadata.save_superblock());
+    let found = read(&disk).unwrap();
+    assert_eq!(found.metadata.bitmap.weight(), found.metadata.bitmap.blocks());
+    run(&mut disk, &found);
+    let again = read(&disk).unwrap();
+    assert_eq!(again.metadata.bitmap, found.metadata.bitmap);
+    assert!(again.metadata.superblock.flags.full_sync);
+}
+
 /// A Secondary's own hot extents count too, and it is no crashed Primary for it.
 #[test]
 fn a_secondary_is_no_crashed_primary() {

@@ -336,3 +336,24 @@ fn rs11_a_snapshot_of_the_same_generation_is_refused() {
     script.stands_alone(A);
     assert_eq!(script.read(A, 2), Ok(20));
 }
+
+/// B's disk is put back to what it was before the last session, and the other node stopped first: it
+/// heard nothing more from B.
+#[test]
+fn rs11_a_disk_of_before_the_session_is_refused() {
+    let mut script = serving(|_| {});
+    script.write(A, 1, 10).unwrap();
+    script.stop(B);
+    let old = script.image(B);
+    script.start(B);
+    script.in_sync();
+    script.write(A, 2, 20).unwrap();
+    script.stop(A);
+    script.stop(B);
+    script.put_image(B, &old);
+    script.start(A);
+    script.start(B);
+    script.until("a node stands alone", |script| {
+        [A, B].iter().any(|node| script.rule(*node) == Some(Rule::RolledBack))
+    });
+}

@@ -77,7 +77,7 @@ impl Engine {
         self.find_volume(volume).is_some_and(|v| {
             let patient = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
             let waiting = matches!(self.volumes[v].mode, Mode::Waiting { .. });
-            self.suspends(v) && (patient || !waiting)
+            self.suspends(v) && (patient || !waiting) && !self.session_open(v)
         })
     }
 

@@ -8,8 +8,9 @@
 //! requests = 12
 //! reaches = "a resync interrupted"
 //! ```
-//! Everything but the seed may be missing. A trace that is kept says what it `reaches`, so that it
-//! is noticed when a change of the worlds has made another run of it.
+//! Everything but the seed may be missing. A trace that is kept says what it `reaches`. The course of
+//! a run changes with every change of the engine, so the test runs each with many numbers in `stir`:
+//! all must be well, and some must still reach it.
 
 use crate::marks::{Mark, Marks};
 use crate::plan::{Class, Plan};
@@ -37,6 +38,8 @@ pub struct Replay {
     pub delay_us: Option<u64>,
     /// How many places of each volume clients use.
     pub places: Option<usize>,
+    /// Another number gives the same plan another course: other latencies, other requests.
+    pub stir: u64,
     /// What it must reach, to be worth its name.
     pub reaches: Vec<Mark>,
 }
@@ -85,6 +88,7 @@ impl fmt::Display for Replay {
             ("chaos_ms", self.chaos_ms),
             ("delay_us", self.delay_us),
             ("places", self.places.map(|places| places as u64)),
+            ("stir", Some(self.stir).filter(|stir| *stir > 0)),
         ];
         for (key, value) in numbers {
             if let Some(value) = value {
@@ -128,6 +132,7 @@ impl Replay {
             "loops" => self.loops = Some(number()?),
             "chaos_ms" => self.chaos_ms = Some(number()?),
             "delay_us" => self.delay_us = Some(number()?),
+            "stir" => self.stir = number()?,
             "places" => self.places = Some(number()? as usize),
             "reaches" => self.reaches.push(words.parse()?),
             "drop_faults" => {
@@ -155,6 +160,7 @@ mod tests {
             chaos_ms: Some(250),
             delay_us: Some(20),
             places: Some(1),
+            stir: 6,
             reaches: vec![Mark::Resent, Mark::Conflict],
             ..Replay::of(99, Some(Class::OneDies))
         };

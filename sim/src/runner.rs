@@ -35,7 +35,7 @@ pub fn run(seed: u64, class: Option<Class>, text: bool) -> Outcome {
 /// As [`run`], with less in the world than the seed says.
 pub fn run_replay(replay: &Replay, text: bool) -> Outcome {
     let seed = replay.seed;
-    let mut world = World::of_plan(seed, replay.plan(), text);
+    let mut world = World::of_plan(seed.wrapping_add(replay.stir << 32), replay.plan(), text);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let mut failure = world.failure().cloned();
     if let Err(panic) = ended {

@@ -540,7 +540,8 @@ impl Engine {
         for v in 0..self.volumes.len() {
             let vol = &self.volumes[v];
             let (volume, sequence) = (vol.id, vol.durable_sequence);
-            if vol.meta.is_some() && vol.joined() {
+            // A disk that has no part in the session yet is told of as it was found.
+            if vol.meta.is_some() && vol.joined() && vol.found_sequence.is_none() {
                 self.send(Message::SequenceIs { volume, sequence }, out);
             }
         }

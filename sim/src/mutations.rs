@@ -85,7 +85,7 @@ const fn class(mutation: Mutation) -> Option<Class> {
         | Mutation::MirrorWaitsForLog => Some(Class::Resets),
         Mutation::StaleResyncData => Some(Class::OneDies),
         Mutation::SoloBeforeGeneration => Some(Class::Solo),
-        Mutation::FullSyncFlagEarly | Mutation::ClearBeforeFlush => Some(Class::FullSync),
+        Mutation::ClearBeforeFlush => Some(Class::FullSync),
         Mutation::StopUndrained => Some(Class::Orders),
         _ => None,
     }

@@ -254,7 +254,22 @@ impl Plan {
         plan.think = Span(plan.chaos.0 * 5 * loops / plan.requests);
         plan.faults = faults(&mut rng, &plan);
         plan.faults.sort_by_key(|(at, _)| at.0);
+        if class == Class::Resets && rng.chance(1, 3) {
+            plan.crowd();
+        }
         plan
+    }
+
+    /// All want one place at once, the link is fast and the disks are slow.
+    fn crowd(&mut self) {
+        for places in &mut self.places {
+            places.truncate(1);
+        }
+        self.loops = 4;
+        self.requests = 300;
+        self.think = Span::millis(2);
+        self.delay_micros = 100;
+        self.slowness = [4, 4];
     }
 
     /// The longest outage that no engine may take for the loss of its peer, if it hears of it.

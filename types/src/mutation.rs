@@ -85,7 +85,6 @@ mutations! {
     StaleResyncData = "stale-resync-data": "what an older link asked for is sent by the new one";
     ReadMarked = "read-marked": "a target of a resync reads its own marked blocks";
     MarksNotUnited = "marks-not-united": "the marks of the peer do not count";
-    FullSyncFlagEarly = "full-sync-flag-early": "the flag of a full sync is cleared before its marks are durable";
 
     // Metadata and orders.
     SameSlot = "same-slot": "the superblock is always written to the same slot";

@@ -5,7 +5,6 @@ use super::superblock::Then;
 use super::volume::has_data;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
-use types::mutation::{self, Mutation};
 use types::{ConnectionState, DiskState, ReplicationState, Role};
 
 impl Engine {
@@ -98,7 +97,7 @@ impl Engine {
         if !meta.superblock.flags.full_sync || !vol.saves.is_idle() {
             return;
         }
-        if meta.bitmap.unsaved_pages() > 0 && !mutation::on(Mutation::FullSyncFlagEarly) {
+        if meta.bitmap.unsaved_pages() > 0 {
             if !vol.log.bitmap_saving {
                 self.save_bitmap(v, None, out);
             }

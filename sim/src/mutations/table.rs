@@ -59,13 +59,13 @@ pub(super) fn line(mutation: Mutation, ends: &[End]) -> String {
 /// The table of docs/guarantees.md.
 pub(super) fn markdown(all: &[(Mutation, Vec<End>)]) -> String {
     let mut text = String::from(
-        "| mutation | what goes wrong | worlds | caught by | seeds |\n|---|---|---|---|---|\n",
+        "| # | mutation | what goes wrong | worlds | seeds | caught by |\n|---|---|---|---|---|---|\n",
     );
-    for (mutation, ends) in all {
+    for (number, (mutation, ends)) in (1..).zip(all) {
         let Summary { oracle: (oracle, _), seeds } = summary(ends);
         let seeds = seeds.map_or_else(|| "MISSED".into(), |(median, _)| median.to_string());
         let (slug, words, worlds) = (mutation.as_str(), mutation.words(), worlds(*mutation));
-        writeln!(text, "| {slug} | {words} | {worlds} | {oracle} | {seeds} |")
+        writeln!(text, "| M{number} | {slug} | {words} | {worlds} | {seeds} | sim: {oracle} |")
             .expect("a string takes all");
     }
     text

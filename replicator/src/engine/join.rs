@@ -3,6 +3,7 @@
 use super::Engine;
 use super::handshake::Plan;
 use super::resync::{Sync, SyncSide, Target};
+use super::superblock::Then;
 use super::volume::{Minted, Mode, Session, has_data};
 use super::write::{PeerPart, WriteId};
 use crate::effect::{Effect, Effects};
@@ -103,7 +104,10 @@ impl Engine {
         // What was in flight at the end of an older session is marked. If this node is the
         // source, the peer has made durable that it is Inconsistent: it may be answered.
         match replication {
-            ReplicationState::SyncSource => self.cover_marked(v, out),
+            ReplicationState::SyncSource => {
+                self.crash_is_settled(v, out);
+                self.cover_marked(v, out);
+            }
             ReplicationState::SyncTarget => {
                 if plan != Plan::Resume {
                     self.fail_held(v, out);
@@ -120,6 +124,15 @@ impl Engine {
         self.pump_parked_mirrors(v, out);
         self.release_ghosts(v, out);
         self.repeat_peer_reads(v, out);
+    }
+
+    /// Whatever a crash left here counts now, and the peer takes it. Should this node miss the end of
+    /// the resync, the peer must not overrule what clients have seen here since.
+    fn crash_is_settled(&mut self, v: usize, out: &mut Effects) {
+        let Some(meta) = self.volumes[v].meta.as_mut() else { return };
+        if std::mem::take(&mut meta.superblock.flags.crashed_primary) {
+            self.save_superblock(v, Then::Nothing, out);
+        }
     }
 
     /// A new session, with nothing in it.

@@ -49,7 +49,7 @@ mod write;
 use crate::effect::Effects;
 use crate::input::{ClientId, Command, CommandId, DiskOpId, Input, LinkEpoch, MetaOpId, RequestId};
 use crate::options::EngineConfig;
-use crate::wire::Message;
+use crate::wire::{Message, ResyncStep};
 use disk::DiskUse;
 use link::{Dial, Link, Loss};
 use metadata::OutOfSync;
@@ -57,7 +57,7 @@ use read::Reader;
 use request::Request;
 use std::collections::{BTreeMap, VecDeque};
 use superblock::MetaUse;
-use types::{ByteRange, ConnectionState, Prng, Role, Span, Time, VolumeId};
+use types::{ByteRange, ConnectionState, DiskState, Prng, Role, Span, Time, VolumeId};
 use volume::{Mode, Payload, Volume};
 
 /// Marks that no log transaction has made durable yet are saved after so long: it bounds what a
@@ -268,6 +268,10 @@ impl Engine {
             Message::Durable { upto, .. } => self.on_peer_durable(v, upto, out),
             Message::Read { id, range, .. } => self.on_peer_read(v, epoch, id, range, out),
             Message::ReadDone { id, data, .. } => self.on_peer_read_done(id, data, out),
+            Message::ResyncEnd { step: ResyncStep::Adopted, .. } if !self.volumes[v].has_disk() => {
+                // The peer's copy was good before ours was lost.
+                self.set_peer_disk(v, DiskState::UpToDate, out);
+            }
             Message::ResyncRequest { .. }
             | Message::ResyncData { .. }
             | Message::ResyncFailed { .. }
@@ -372,7 +376,7 @@ impl Engine {
             assert!(vol.durable.is_bounded(limit), "more may be lost at the peer than was allowed");
             assert!(vol.by_seq.len() <= vol.local.len(), "a numbered write is remembered");
             assert!(
-                vol.meta.is_none() || vol.disk != types::DiskState::Diskless,
+                vol.meta.is_none() || vol.disk != DiskState::Diskless,
                 "a disk that is attached has a state"
             );
             assert!(

@@ -25,6 +25,15 @@ impl World {
         }) && !self.net.is_partitioned(self.now)
     }
 
+    /// Whether both nodes know that the other's copy is good.
+    fn both_know(&self) -> bool {
+        (0..2).all(|node| {
+            self.status(node).is_some_and(|status| {
+                status.volumes.iter().all(|volume| volume.peer_disk == DiskState::UpToDate)
+            })
+        })
+    }
+
     /// Whether a node may die: whether the other has all that it has, and will stay.
     pub(crate) fn may_die(&self, node: usize) -> bool {
         let other = 1 - node;
@@ -66,7 +75,9 @@ impl World {
             Fault::Die(node, ..) if one_at_a_time => self.may_die(usize::from(node.0)),
             Fault::Die(..) => true,
             Fault::DieBoth(..) => true,
-            Fault::DiskFails(..) | Fault::Detach(..) => whole && self.is_calm() && self.no_orders(),
+            Fault::DiskFails(..) | Fault::Detach(..) => {
+                whole && self.is_calm() && self.both_know() && self.no_orders()
+            }
             Fault::Failover => self.heir().is_some(),
             Fault::Disconnect(..) if class == Class::Solo => true,
             Fault::PromoteBoth => {

@@ -337,6 +337,10 @@ fn check_owner(superblock: &Superblock, expected: &Expected) -> Result<(), Unrea
 
 /// Read all of it with a function that reads a range of the metadata device.
 ///
+/// Before that, whoever means to use the disk **flushes** the device: what a process wrote that was
+/// killed before its own flush is read here, and is not durable. A second slot written beside it, or
+/// a log emptied after it, could reach the disk alone.
+///
 /// # Errors
 /// If reading fails, or the disk cannot be attached.
 pub fn load<E>(

@@ -77,9 +77,17 @@ impl Disk {
                 let done = self.device.write_now(write.offset, &write.data);
                 done.map_err(|error| self.failed(error))?;
             }
-            self.device.flush_now().map_err(|error| self.failed(error))?;
+            self.flush()?;
         }
         Ok(())
+    }
+
+    /// Makes durable what a process wrote that was killed before its own flush.
+    ///
+    /// # Errors
+    /// If the device cannot.
+    pub fn flush(&self) -> Outcome {
+        self.device.flush_now().map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: DeviceError) -> Failure {

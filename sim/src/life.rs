@@ -96,6 +96,7 @@ impl World {
         self.trace.line(self.now, "world", || format!("node {node} starts"));
         let mut recovered = Vec::new();
         for volume in 0..VOLUMES.len() {
+            self.nodes[node].disks[volume].flush_now();
             match self.load(node, volume) {
                 Ok(found) => recovered.push(found),
                 Err(text) => return self.fail("metadata", text),

@@ -70,6 +70,9 @@ pub(super) fn apply_al(context: &mut Context<'_>, targets: &[Target]) -> Outcome
             volume: volume.id,
             node: Some(mine.me.node_id),
         };
+        if !context.global.dry_run {
+            disks.meta().flush().map_err(|failure| failure.about(name))?;
+        }
         let loaded = disks.load(expected);
         let recovered = loaded.map_err(|error| unusable(name, volume, &disks, &error))?;
         let would = if context.global.dry_run { "would be " } else { "" };

@@ -51,6 +51,8 @@ pub(crate) async fn open(
         MetaDisk::External(path) => path,
     };
     let expected = Expected { resource, volume: volume.id, node: Some(node) };
+    let flushed = meta_device.flush_now().map_err(|error| not_written(&place, meta_path, &error));
+    flushed?;
     let mut read = |range: ByteRange| meta_device.read_now(range).map(Vec::from);
     let mut recovered = metadata::load(&mut read, meta_device.bytes(), placement, Some(expected))
         .map_err(|error| refused(&place, path, &volume.meta_disk, &error))?;
@@ -68,11 +70,8 @@ pub(crate) async fn open(
         );
     }
     size_the_log(&place, &mut recovered, volume.disk_options.al_extents);
-    make_durable(meta_device, &recovered).map_err(|error| {
-        let meta = meta_path.display();
-        let text = format!("{place}: writing the metadata on {meta} failed: {error}");
-        Failure::new(exit::CONFIG, text)
-    })?;
+    make_durable(meta_device, &recovered)
+        .map_err(|error| not_written(&place, meta_path, &error))?;
     let elsewhere = meta.as_ref().map(Device::describe);
     tracing::info!(volume = place, disk = data.describe(), meta_disk = elsewhere, "opened");
     Ok(Opened { data, meta, recovered: Box::new(recovered) })
@@ -118,6 +117,11 @@ fn size_the_log(place: &str, recovered: &mut Recovered, al_extents: u32) {
     tracing::info!(volume = place, old = metadata.superblock.al_extents, new = room, "al-extents");
     recovered.plan.push(metadata.set_al_extents(al_extents));
     recovered.plan.push(metadata.save_superblock());
+}
+
+fn not_written(place: &str, meta: &Path, error: &DeviceError) -> Failure {
+    let text = format!("{place}: writing the metadata on {} failed: {error}", meta.display());
+    Failure::new(exit::CONFIG, text)
 }
 
 /// The batches of a plan, one after the other: each is durable before the next begins.

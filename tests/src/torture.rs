@@ -1,7 +1,7 @@
 //! Random trouble under load, in rounds, until the time is over: who was told that a write is
 //! done must find it, whatever happened to daemons, cable and disks.
 //!
-//! A round is a window of the history: clients work at both nodes while some [`acts`] of trouble
+//! A round is a window of the history: clients work at both nodes while some `acts` of trouble
 //! happen; then all is mended, the clients end, and the round is judged:
 //!
 //! - the history of all clients of both nodes must be linearizable ([`sim::linear`]);
@@ -12,9 +12,9 @@
 //! leaves the page cache alone: what was answered survives it, on both nodes.
 //!
 //! The seed chooses what happens; when exactly, the machine does. What cannot be avoided by design
-//! is kept out of the choice ([`acts::Kind::choose`]): `fencing dont-care` makes a split brain of
+//! is kept out of the choice (`acts::Kind::choose`): `fencing dont-care` makes a split brain of
 //! two Primaries that lose sight of each other for longer than `timeout`, so cuts are shorter then,
-//! except in rounds that are about just that ([`split_brain`]).
+//! except in rounds that are about just that (`split_brain`).
 
 mod acts;
 mod evidence;

@@ -357,3 +357,23 @@ fn rs11_a_disk_of_before_the_session_is_refused() {
         [A, B].iter().any(|node| script.rule(*node) == Some(Rule::RolledBack))
     });
 }
+
+/// Writes to cold extents that come together cost one transaction of the log for all, not one each:
+/// the first begins one, and the others wait for the next.
+#[test]
+fn cold_extents_are_heated_in_batches() {
+    let mut script = serving(|_| {});
+    let before = script.status(A).volumes[0].counters;
+    let asked: Vec<_> =
+        (0..4).map(|extent| script.ask_write(A, extent * 1024 + 7, 10 + extent)).collect();
+    for asking in asked {
+        script.wait(asking).unwrap();
+    }
+    let after = script.status(A).volumes[0].counters;
+    assert_eq!(after.al_misses - before.al_misses, 4);
+    assert_eq!(after.al_writes - before.al_writes, 2);
+    // Hot now.
+    script.write(A, 1024, 20).unwrap();
+    let hot = script.status(A).volumes[0].counters;
+    assert_eq!((hot.al_writes, hot.al_hits), (after.al_writes, after.al_hits + 1));
+}

@@ -180,31 +180,34 @@ pub struct Plan {
 
 const MIB: u64 = 1 << 20;
 
+/// The classes that seeds draw; the more often one stands here, the more often.
+const DRAWN: &[Class] = &[
+    Class::Resets,
+    Class::Resets,
+    Class::Resets,
+    Class::OneDies,
+    Class::OneDies,
+    Class::OneDies,
+    Class::OneDies,
+    Class::BothPower,
+    Class::BothPower,
+    Class::BothKilled,
+    Class::BothKilled,
+    Class::Solo,
+    Class::Solo,
+    Class::SplitBrain,
+    Class::Orders,
+    Class::Orders,
+    Class::FullSync,
+    Class::DiskFails,
+    Class::DiskFails,
+];
+
 impl Plan {
     /// The plan of a seed, of that class or one that the seed chooses.
     pub fn new(seed: u64, class: Option<Class>) -> Self {
         let mut rng = Prng::new(seed ^ 0x706c_616e);
-        let drawn = *rng.pick(&[
-            Class::Resets,
-            Class::Resets,
-            Class::Resets,
-            Class::OneDies,
-            Class::OneDies,
-            Class::OneDies,
-            Class::OneDies,
-            Class::BothPower,
-            Class::BothPower,
-            Class::BothKilled,
-            Class::BothKilled,
-            Class::Solo,
-            Class::Solo,
-            Class::SplitBrain,
-            Class::Orders,
-            Class::Orders,
-            Class::FullSync,
-            Class::DiskFails,
-            Class::DiskFails,
-        ]);
+        let drawn = *rng.pick(DRAWN);
         let class = class.unwrap_or(drawn);
         let two_primaries = match class {
             Class::SplitBrain => true,

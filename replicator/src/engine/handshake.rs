@@ -449,6 +449,11 @@ impl Engine {
         }
         self.link.as_mut().expect("in a handshake").saves_pending += 1;
         self.save_superblock(v, Then::Handshake(epoch), out);
+        self.begin_plan(v, plan, out);
+    }
+
+    /// What the copy is worth by the verdict; the marks of both sides become one.
+    fn begin_plan(&mut self, v: usize, plan: Plan, out: &mut Effects) {
         match plan {
             Plan::Target(_) => {
                 self.set_disk(v, DiskState::Inconsistent, "a resync begins", out);

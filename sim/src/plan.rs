@@ -5,7 +5,7 @@
 //! is decided here, from the seed.
 
 use crate::disk::DiskFaults;
-use replicator::Options;
+use replicator::{OnNoData, Options};
 use types::{EXTENT_BYTES, NodeId, Prng, Span};
 
 /// What kind of trouble a world has.
@@ -255,6 +255,12 @@ impl Plan {
         }
         let loops = plan.loops * 2 * if two_primaries { 2 } else { 1 };
         plan.think = Span(plan.chaos.0 * 5 * loops / plan.requests);
+        // Of its own numbers: what is drawn above stays what it was.
+        let mut policies = Prng::new(seed ^ 0x706f_6c69);
+        plan.options.al_updates = !policies.chance(1, 12);
+        if policies.chance(1, 3) {
+            plan.options.on_no_data_accessible = OnNoData::SuspendIo;
+        }
         plan.faults = faults(&mut rng, &plan);
         plan.faults.sort_by_key(|(at, _)| at.0);
         if class == Class::Resets && rng.chance(1, 3) {

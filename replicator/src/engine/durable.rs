@@ -433,6 +433,9 @@ impl Engine {
         if self.volumes[v].replicates() {
             return self.ask_client_flushes(v, out);
         }
+        if self.suspends(v) {
+            return;
+        }
         // Solo: whatever the peer may lose must be marked, and our going on alone be durable.
         let vol = &self.volumes[v];
         if vol.minted == Minted::No && !vol.durable.nothing_to_lose_at_peer(vol.session.received) {

@@ -5,7 +5,7 @@ use super::command::{Running, Stage};
 use super::durable::FlushThen;
 use super::superblock::Then;
 use super::volume::{Minted, Mode, has_data};
-use super::write::DiskPart;
+use super::write::{DiskPart, PeerPart};
 use crate::effect::{Effects, Refusal, RefusalKind};
 use crate::wire::Message;
 use metadata::GenerationId;
@@ -304,6 +304,18 @@ impl Engine {
             self.want_flush(v, FlushThen::Nothing, out);
             return false;
         }
+        let no_log = vol.meta.as_ref().is_some_and(|meta| meta.superblock.flags.al_disabled);
+        if no_log && vol.replicates() && vol.takes_writes() {
+            // With a log its extents wait for this.
+            if vol.local.values().any(|write| matches!(write.peer, PeerPart::Pending { .. })) {
+                return false;
+            }
+            if !vol.durable.everything_durable_at_peer() {
+                self.ask_peer_durable(v, out);
+                return false;
+            }
+        }
+        let vol = &self.volumes[v];
         let decided = !matches!(vol.mode, Mode::Waiting { .. });
         if !vol.replicates() && decided && !self.link_holds() {
             // The peer is gone and may have lost what it answered: that becomes marks.

@@ -223,6 +223,11 @@ impl Script {
         self.world.nodes[node].disks[0].faults.meta = 1000;
     }
 
+    /// Every operation of data at a node that begins now takes a minute.
+    pub fn is_stuck(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.stuck = 1000;
+    }
+
     /// The disk of a node is full: no write finds room.
     pub fn is_full(&mut self, node: usize) {
         self.world.nodes[node].disks[0].faults.full = 1000;

@@ -377,3 +377,66 @@ fn cold_extents_are_heated_in_batches() {
     let hot = script.status(A).volumes[0].counters;
     assert_eq!((hot.al_writes, hot.al_hits), (after.al_writes, after.al_hits + 1));
 }
+
+/// The disk of a resync's source fails: a write that only the incomplete target has is not answered as
+/// done, for the source's copy will overrule it once it is back.
+#[test]
+fn io6_what_only_an_incomplete_copy_has_is_an_error() {
+    let mut script = serving(|options| options.resync_window = 2 * BLOCK_BYTES);
+    script.part();
+    for block in 0..64 {
+        script.write(A, block, 1000 + block).unwrap();
+    }
+    script.heal();
+    script.until("the resync runs", |script| disk(script, B) == DiskState::Inconsistent);
+    script.until("it is joined", |script| script.status(A).volumes[0].resync.is_some());
+    script.writes_fail(A);
+    assert_eq!(script.write(A, 500, 10), Err(Failed));
+    assert_eq!(disk(&script, A), DiskState::Diskless);
+}
+
+/// A disk is let go in order, without an activity log. What the peer may still have in its cache is
+/// made durable first: else both lose power, and only the disk that was let go has it, unmarked.
+#[test]
+fn cr7_a_disk_is_let_go_when_the_peer_has_it_all() {
+    let mut script = serving(|options| options.al_updates = false);
+    for block in 0..64 {
+        script.write(A, block, 10).unwrap();
+    }
+    script.detach(A).unwrap();
+    both_crash_and_return(&mut script);
+    script.promote(B).unwrap();
+    assert_eq!(script.read(B, 1), Ok(10));
+}
+
+/// A write that both disks have, the local one after I/O was suspended: not even that is answered
+/// until it goes on.
+#[test]
+fn what_ends_while_io_is_suspended_is_answered_after_it() {
+    let mut script = serving(|options| {
+        suspend_io(options);
+        options.resync_window = 2 * BLOCK_BYTES;
+    });
+    script.stop(A);
+    script.promote(B).unwrap();
+    for block in 0..64 {
+        script.write(B, block, 1000 + block).unwrap();
+    }
+    script.demote(B);
+    script.start(A);
+    script.until("the resync runs", |script| script.status(A).volumes[0].resync.is_some());
+    script.promote(A).unwrap();
+    script.write(A, 500, 10).unwrap();
+    script.is_stuck(A);
+    let asking = script.ask_write(A, 500, 11);
+    script.until("the peer has answered it", |script| {
+        script.status(A).volumes[0].counters.pending == 0
+    });
+    script.kill(B);
+    script.heal_disk(A);
+    script.until("I/O is suspended", |script| script.status(A).volumes[0].suspended);
+    script.pass(Span::secs(100));
+    assert!(!script.is_over(asking), "answered while I/O is suspended");
+    script.start(B);
+    script.wait(asking).unwrap();
+}

@@ -149,11 +149,17 @@ impl Engine {
     /// A disk is lost while the peer takes our writes: what only the peer has waits until the peer
     /// has made durable that this disk lacks it.
     pub(super) fn lose_disk_to_peer(&mut self, v: usize) {
-        if self.volumes[v].mode != Mode::Alone {
-            self.volumes[v].durable.lack = Lack::Unasked;
-            // Asked before the peer knew: that it flushed then says nothing of its generation.
-            self.unask_flushes(v);
+        let alone = self.volumes[v].mode == Mode::Alone;
+        if alone && !self.volumes[v].lack_is_open() {
+            return;
         }
+        // A superblock on its way to say it will not get there.
+        self.volumes[v].durable.lack = Lack::Unasked;
+        if alone {
+            return self.fail_at_peer_alone(v);
+        }
+        // Asked before the peer knew: that it flushed then says nothing of its generation.
+        self.unask_flushes(v);
     }
 
     /// Asks the peer, which knows that the disk here is lost, to answer when that is durable.
@@ -170,6 +176,10 @@ impl Engine {
     /// The peer's disk failed, and what its clients are answered may be here alone: from now on this
     /// copy has a generation that the other lacks.
     pub(super) fn on_stand_in(&mut self, v: usize, epoch: LinkEpoch, id: u64, out: &mut Effects) {
+        if !self.volumes[v].readable() {
+            // This copy would be overruled by the one that failed, once it is back.
+            return self.flush_then(v, FlushThen::Peer(epoch, id), false, out);
+        }
         self.go_on_alone(v, "the peer's disk failed", out);
         self.want_flush(v, FlushThen::Peer(epoch, id), out);
     }

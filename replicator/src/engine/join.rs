@@ -87,8 +87,9 @@ impl Engine {
         self.volumes[v].touched = true;
         let peer_disk = match plan {
             Plan::Source(_) => DiskState::Inconsistent,
-            Plan::InSync => DiskState::UpToDate,
-            Plan::Target(_) | Plan::Resume | Plan::Idle => theirs.side.disk,
+            // Whoever is source has taken its copy for UpToDate, whatever it said before.
+            Plan::InSync | Plan::Target(_) => DiskState::UpToDate,
+            Plan::Resume | Plan::Idle => theirs.side.disk,
         };
         self.set_peer_disk(v, peer_disk, out);
         if plan == Plan::Resume {

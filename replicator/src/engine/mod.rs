@@ -86,6 +86,8 @@ pub struct Engine {
     volumes: Vec<Volume>,
     clients: BTreeMap<ClientId, VolumeId>,
     requests: BTreeMap<RequestId, Request>,
+    /// Requests that have ended well and are not answered while I/O is suspended.
+    withheld: Vec<RequestId>,
     /// Reads that the peer does for us.
     peer_reads: BTreeMap<u64, (usize, Reader, ByteRange)>,
     disk_ops: BTreeMap<DiskOpId, (usize, DiskUse)>,
@@ -126,6 +128,7 @@ impl Engine {
             volumes,
             clients: BTreeMap::new(),
             requests: BTreeMap::new(),
+            withheld: Vec::new(),
             peer_reads: BTreeMap::new(),
             disk_ops: BTreeMap::new(),
             meta_ops: BTreeMap::new(),
@@ -305,6 +308,7 @@ impl Engine {
                     self.pump_volume(v, out);
                 }
             }
+            self.pump_withheld(out);
             self.pump_draining(out);
             self.pump_dial(out);
             self.pump_commands(out);

@@ -2,7 +2,6 @@
 
 use super::Engine;
 use super::link::Link;
-use super::volume::Volume;
 use crate::status::{Status, VolumeStatus};
 
 impl Engine {
@@ -16,11 +15,12 @@ impl Engine {
             split_brain: self.split_brain.clone(),
             last_refusal: self.last_refusal.clone(),
             resumed: self.resumed,
-            volumes: self.volumes.iter().map(|vol| self.volume_status(vol)).collect(),
+            volumes: (0..self.volumes.len()).map(|v| self.volume_status(v)).collect(),
         }
     }
 
-    fn volume_status(&self, vol: &Volume) -> VolumeStatus {
+    fn volume_status(&self, v: usize) -> VolumeStatus {
+        let vol = &self.volumes[v];
         let superblock = vol.meta.as_ref().map(|meta| &meta.superblock);
         let marked = vol.dirty_blocks();
         let mine = |of: &&types::VolumeId| **of == vol.id;
@@ -41,7 +41,7 @@ impl Engine {
             resync_bytes: vol.resync_bytes,
             undurable_writes: vol.durable.undurable().count() as u64,
             undurable_bytes: vol.durable.undurable().map(|range| range.len).sum(),
-            suspended: self.suspends_now(vol.id),
+            suspended: self.is_suspended(v),
             counters: vol.counters,
         }
     }

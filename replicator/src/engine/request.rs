@@ -112,8 +112,20 @@ impl Engine {
         }
     }
 
+    /// What has ended well while I/O was suspended is answered after it.
+    pub(super) fn pump_withheld(&mut self, out: &mut Effects) {
+        for id in std::mem::take(&mut self.withheld) {
+            self.answer(id, out);
+        }
+    }
+
     fn answer(&mut self, id: RequestId, out: &mut Effects) {
-        let Some(request) = self.requests.remove(&id) else { return };
+        // The client may have gone.
+        let Some(request) = self.requests.get(&id) else { return };
+        if request.error.is_none() && self.is_suspended(request.volume) {
+            return self.withheld.push(id);
+        }
+        let request = self.requests.remove(&id).expect("just seen");
         self.volumes[request.volume].counters.upper_pending -= 1;
         self.touch(request.volume);
         let result = match (request.error, request.read) {

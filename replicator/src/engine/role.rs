@@ -4,8 +4,8 @@ use super::Engine;
 use super::command::{Running, Stage};
 use super::durable::FlushThen;
 use super::superblock::Then;
-use super::volume::{Minted, Mode, has_data};
-use super::write::{DiskPart, PeerPart};
+use super::volume::{Minted, Mode, Quiet, has_data};
+use super::write::DiskPart;
 use crate::effect::{Effects, Refusal, RefusalKind};
 use crate::wire::Message;
 use metadata::GenerationId;
@@ -299,25 +299,26 @@ impl Engine {
         if vol.meta.is_none() {
             return true;
         }
-        let quiet_at = *vol.quiet_at.get_or_insert_with(|| vol.durable.writes_done());
-        if vol.durable.flushed() < quiet_at {
+        let (done, session) = (vol.durable.writes_done(), &vol.session);
+        let now = Quiet { done, session: session.id, seq: session.next_seq.saturating_sub(1) };
+        let quiet = *vol.quiet_at.get_or_insert(now);
+        if vol.durable.flushed() < quiet.done {
             self.want_flush(v, FlushThen::Nothing, out);
             return false;
         }
         let no_log = vol.meta.as_ref().is_some_and(|meta| meta.superblock.flags.al_disabled);
-        if no_log && vol.replicates() && vol.takes_writes() {
-            // With a log its extents wait for this.
-            if vol.local.values().any(|write| matches!(write.peer, PeerPart::Pending { .. })) {
-                return false;
-            }
-            if !vol.durable.everything_durable_at_peer() {
+        // A lost peer may come back into its session; else that becomes marks, below.
+        let waits = matches!(vol.mode, Mode::Waiting { .. });
+        let goes_on = (vol.replicates() || waits) && vol.session.id == quiet.session;
+        if no_log && goes_on && vol.durable.peer_durable() < quiet.seq {
+            // With a log its extents wait for this. The peer is asked once it has answered.
+            if vol.by_seq.keys().next().is_none_or(|oldest| *oldest > quiet.seq) {
                 self.ask_peer_durable(v, out);
-                return false;
             }
+            return false;
         }
         let vol = &self.volumes[v];
-        let decided = !matches!(vol.mode, Mode::Waiting { .. });
-        if !vol.replicates() && decided && !self.link_holds() {
+        if !vol.replicates() && !waits && !self.link_holds() {
             // The peer is gone and may have lost what it answered: that becomes marks.
             self.end_session_if_alone(v);
         }

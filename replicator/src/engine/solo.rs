@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::options::OnNoData;
 use metadata::{Cause, GenerationId};
 use types::mutation::{self, Mutation};
-use types::{ByteRange, Role, Time, VolumeId};
+use types::{ByteRange, Role, Time};
 
 /// The deadline of a suspension.
 pub(super) const NEVER: Time = Time(u64::MAX);
@@ -72,13 +72,12 @@ impl Engine {
         wanted && serves && !vol.readable() && !vol.peer_has_good()
     }
 
-    /// Whether it does, and the wait for a lost peer is over.
-    pub(super) fn suspends_now(&self, volume: VolumeId) -> bool {
-        self.find_volume(volume).is_some_and(|v| {
-            let patient = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
-            let waiting = matches!(self.volumes[v].mode, Mode::Waiting { .. });
-            self.suspends(v) && (patient || !waiting) && !self.session_open(v)
-        })
+    /// Whether they wait now: the wait for a lost peer is over. Nothing is answered meanwhile, not
+    /// even what both disks have.
+    pub(super) fn is_suspended(&self, v: usize) -> bool {
+        let patient = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
+        let waiting = matches!(self.volumes[v].mode, Mode::Waiting { .. });
+        self.suspends(v) && (patient || !waiting) && !self.session_open(v)
     }
 
     /// The peer that has the data is waited for without end: it may come back into the session.
@@ -86,7 +85,8 @@ impl Engine {
         let vol = &mut self.volumes[v];
         if vol.mode != (Mode::Waiting { deadline: NEVER }) {
             vol.mode = Mode::Waiting { deadline: NEVER };
-            let text = "I/O is suspended: no UpToDate copy can be reached; connect the peer, or                         attach a disk with the data";
+            let text = "I/O is suspended: no UpToDate copy can be reached; connect the peer, or \
+                        attach a disk with the data";
             out.push(Effect::Event(Event::Warning { text: text.to_owned() }));
         }
     }

@@ -99,6 +99,17 @@ pub(super) struct UnitWork {
     pub data: Option<Bytes>,
 }
 
+/// What was written when an order to give up a role or a disk came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quiet {
+    /// So many writes of the local disk.
+    pub done: u64,
+    /// In that session.
+    pub session: u64,
+    /// This node's writes up to that number.
+    pub seq: u64,
+}
+
 /// One volume of an engine.
 #[derive(Debug)]
 pub(super) struct Volume {
@@ -163,8 +174,8 @@ pub(super) struct Volume {
     pub leaving: bool,
     /// A disk is about to come into service: nothing new is numbered until it is.
     pub attaching: bool,
-    /// So many disk writes must be durable before a role is given up or a disk let go.
-    pub quiet_at: Option<u64>,
+    /// What must be durable before a role is given up or a disk let go.
+    pub quiet_at: Option<Quiet>,
     /// A client had the device open when the link was lost, or since.
     pub clients_since_loss: bool,
     /// Something happened: look what may go on.

@@ -3,7 +3,7 @@
 use crate::node::VOLUMES;
 use crate::world::World;
 use metadata::Rule;
-use types::{BLOCK_BYTES, DiskState};
+use types::BLOCK_BYTES;
 
 /// The largest write of a simulated client.
 const WRITE_MAX: u64 = 8 * BLOCK_BYTES;
@@ -56,7 +56,7 @@ impl World {
     pub(crate) fn check_answer(&mut self, node: usize, volume: usize) {
         let Some(status) = self.status(node) else { return };
         let volume = &status.volumes[volume];
-        if volume.suspended && volume.disk != DiskState::UpToDate {
+        if volume.suspended {
             let text = format!("node {node} volume {} answers while it is suspended", volume.id);
             self.fail("suspended", text);
         }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | bounds | what waits is bounded: undurable writes, queues of the link | after every step |
 //! | verdict | nothing is marked where a verdict says in sync | at every verdict |
-//! | suspended | a copy that is not good answers nothing without its peer | at every answer |
+//! | suspended | nothing is answered while I/O is suspended | at every answer |
 //! | coverage | a block that differs is marked, or would be | after every event |
 //! | disk order | overlapping writes are not in flight together | at every disk operation |
 //! | answers | every request and order is answered once, and fairly | at every answer |

@@ -222,7 +222,7 @@ impl Disk {
         Ok((ticket, latency, touched))
     }
 
-    /// A flush that takes no time, as a start does before it reads the metadata.
+    /// A flush that takes no time, as a start or an attach does before it reads the metadata.
     pub(crate) fn flush_now(&mut self) {
         self.make_durable(self.ended);
     }

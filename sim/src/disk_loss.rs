@@ -158,6 +158,9 @@ impl World {
             self.coverage_touch(volume, touched);
             self.disk_changed(node, volume);
         }
+        // As at a start: what an attempt before this one wrote and could not make durable is not
+        // taken for durable.
+        self.nodes[node].disks[volume].flush_now();
         match self.load(node, volume) {
             Ok(found) => {
                 let todo = found.plan.clone().into();

@@ -12,6 +12,7 @@
 //! | `superblock` | two slots written in turn; which one counts |
 //! | `generation` | when an identifier moves to bitmap or history |
 //! | `verdict` | who is the source of a resync, and when nobody may be |
+//! | `split_brain` | which of two diverged copies gives way |
 //! | `activity_log` | which extents may hold unsettled writes after a crash |
 //! | `bitmap` | which blocks may differ from the peer's |
 //! | `rle` | how a bitmap travels to the peer |
@@ -35,6 +36,7 @@ mod plan;
 mod recovery;
 /// Run-length coding of the out-of-sync bitmap for the wire.
 pub mod rle;
+mod split_brain;
 mod superblock;
 mod verdict;
 mod volume;
@@ -47,6 +49,9 @@ pub use layout::{
 };
 pub use plan::{Batch, META_BLOCK, MetaWrite};
 pub use recovery::{Expected, LoadError, Loader, Recovered, load};
+pub use split_brain::{
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Policies, Settlement, Unresolved, settle,
+};
 pub use superblock::{Flags, RESOURCE_NAME_MAX, SlotsError, Superblock, SuperblockError, newest};
 pub use verdict::{Decision, Extent, RefuseReason, Rule, Side, Verdict, decide};
 pub use volume::{CreateParams, Metadata, wipe};

@@ -56,6 +56,8 @@ pub struct Side {
     /// Session and incarnation agree and no solo write was answered on either side. Computed by
     /// the engine, the same on both sides.
     pub resumable: bool,
+    /// Clients of it have the volume open now.
+    pub in_use: bool,
     /// The operator said that this side's changes may be thrown away after a split brain.
     pub discard_my_data: bool,
     /// The random name of the disk, given when its metadata was created. 0: not known.
@@ -172,7 +174,7 @@ impl Verdict {
         }
     }
 
-    const fn toward_peer(me_is_source: bool, extent: Extent) -> Self {
+    pub(crate) const fn toward_peer(me_is_source: bool, extent: Extent) -> Self {
         if me_is_source { Self::Source(extent) } else { Self::Target(extent) }
     }
 }
@@ -206,8 +208,30 @@ impl Side {
         self.dirty_blocks > 0 || self.full_sync
     }
 
-    fn is_arbiter(&self, peer: &Self) -> bool {
+    pub(crate) fn is_arbiter(&self, peer: &Self) -> bool {
         self.node < peer.node
+    }
+
+    /// How much it may have changed, as the after-sb policies count: its marks.
+    pub(crate) const fn changes(&self) -> u64 {
+        if self.full_sync { u64::MAX } else { self.dirty_blocks }
+    }
+
+    /// Whether it was Primary when it parted from the peer: bit 0 of the generation that the peer
+    /// last had.
+    pub(crate) const fn was_primary(&self) -> bool {
+        self.generations.bitmap.id.was_primary()
+    }
+
+    /// What is copied if one of two diverged sides gives way. Only with one common starting point
+    /// do the marks of both tell all that differs. Two new copies that were forced have only the
+    /// name of theirs in common.
+    pub(crate) fn extent_with(&self, peer: &Self) -> Extent {
+        if self.generations.bitmap.id.is_real() {
+            bitmap_unless_flagged(self, peer)
+        } else {
+            Extent::Full
+        }
     }
 }
 
@@ -321,10 +345,7 @@ fn settle_split_brain(me: &Side, peer: &Side, automatic: bool, rule: Rule) -> (V
     let gives_in = |side: &Side| side.discard_my_data && !side.primary;
     match only_one(gives_in(peer), gives_in(me)) {
         Some(me_is_source) if me.discard_my_data != peer.discard_my_data => {
-            // Only with one common starting point do the marks of both tell all that differs. Two
-            // new copies that were forced have only the name of theirs in common.
-            let common = automatic && me.generations.bitmap.id.is_real();
-            let extent = if common { bitmap_unless_flagged(me, peer) } else { Extent::Full };
+            let extent = if automatic { me.extent_with(peer) } else { Extent::Full };
             (Verdict::toward_peer(me_is_source, extent), Rule::Discarded)
         }
         Some(_) | None => (Verdict::SplitBrain { automatic }, rule),
@@ -379,4 +400,4 @@ fn bitmap_unless_flagged(me: &Side, peer: &Side) -> Extent {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

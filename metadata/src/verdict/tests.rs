@@ -15,7 +15,7 @@ fn generations(current: u64, bitmap: u64, history: &[u64]) -> Generations {
 }
 
 /// An UpToDate copy of generation 0x10, Secondary, nothing marked.
-fn side(node: u8) -> Side {
+pub(crate) fn side(node: u8) -> Side {
     Side {
         node: NodeId(node),
         generations: generations(0x10, 0, &[]),
@@ -26,6 +26,7 @@ fn side(node: u8) -> Side {
         full_sync: false,
         dirty_blocks: 0,
         resumable: false,
+        in_use: false,
         discard_my_data: false,
         disk_incarnation: 0x100 + u64::from(node),
         newest_exposed: GenerationId::UNSET,

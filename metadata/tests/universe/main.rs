@@ -46,6 +46,7 @@ fn side(node: u8) -> Side {
         full_sync: false,
         dirty_blocks: 0,
         resumable: false,
+        in_use: false,
         discard_my_data: false,
         disk_incarnation: 0x100 + u64::from(node),
         newest_exposed: GenerationId::UNSET,

@@ -32,6 +32,7 @@ fn vary(prng: &mut Prng, side: &mut Side) {
     side.full_sync = prng.chance(1, 2 * odds);
     side.dirty_blocks = prng.below(4).saturating_sub(2) * prng.below(1 << 20);
     side.resumable = prng.chance(1, odds);
+    side.in_use = prng.chance(1, 2);
     side.discard_my_data = prng.chance(1, odds);
     if prng.chance(1, 2 * odds) {
         side.disk_incarnation = prng.below(2);

@@ -1,7 +1,9 @@
 //! What an engine wants done.
 
 use crate::event::Event;
-use crate::input::{CommandId, DiskOpId, LinkEpoch, MetaOpId, RequestId};
+use crate::handler::Handler;
+use crate::input::{CommandId, DiskOpId, HandlerId, LinkEpoch, MetaOpId, RequestId};
+use crate::inspection::Inspection;
 use crate::wire::Message;
 use bytes::Bytes;
 use metadata::Batch;
@@ -62,6 +64,18 @@ pub enum Effect {
         id: CommandId,
         /// How it ended.
         result: Result<(), Refusal>,
+    },
+    /// What was asked for with [`Command::Inspect`](crate::Command::Inspect).
+    Inspected(Box<Inspection>),
+    /// Run a handler; answered by [`Input::HandlerDone`](crate::Input::HandlerDone), at once with
+    /// exit code 0 if none is configured.
+    Handler {
+        /// Its answer's id.
+        id: HandlerId,
+        /// Which.
+        handler: Handler,
+        /// The volume that it is about, if it is about one.
+        volume: Option<VolumeId>,
     },
     /// The disk of this volume is no longer used: close it.
     Detached {
@@ -133,6 +147,8 @@ impl Refusal {
 pub enum RefusalKind {
     /// The state does not allow it (11).
     State,
+    /// The disk is worth less than what was asked for: `outdate` of an Inconsistent one (5).
+    Lower,
     /// There is no UpToDate data to serve (17).
     NoData,
     /// Both nodes have written alone (18).

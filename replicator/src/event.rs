@@ -29,8 +29,8 @@ pub enum Event {
     Resumed { volume: VolumeId, resent: u64, answered: u64 },
     /// A new generation of data begins.
     Generation { volume: VolumeId, id: GenerationId, cause: String },
-    /// Both nodes have written alone.
-    SplitBrain { volume: VolumeId, text: String },
+    /// Both nodes have written alone; a policy settles that, or an operator must.
+    SplitBrain { volume: VolumeId, settled: bool, text: String },
     /// Two clients wrote the same place at once, one on each node.
     Conflict { volume: VolumeId, local: ByteRange, peer: ByteRange, won: bool },
     /// A connection was refused, here or by the peer.
@@ -64,6 +64,7 @@ impl Event {
             Self::Refused { .. } | Self::DiskError { .. } | Self::Warning { .. } => {
                 Severity::Warning
             }
+            Self::SplitBrain { settled: true, .. } => Severity::Warning,
             Self::SplitBrain { .. } | Self::DiskFailed { .. } => Severity::Error,
             Self::Role { .. }
             | Self::PeerRole { .. }
@@ -118,7 +119,7 @@ impl fmt::Display for Event {
                 "session resumed: {resent} writes sent again, {answered} answers repeated"
             ),
             Self::Generation { id, cause, .. } => write!(f, "new generation {id}: {cause}"),
-            Self::SplitBrain { text, .. } => write!(f, "split brain: {text}"),
+            Self::SplitBrain { text, .. } => f.write_str(text),
             Self::Conflict { local, peer, won, .. } => write!(
                 f,
                 "concurrent writes: here {local}, at the peer {peer}; {} prevails",

@@ -9,7 +9,7 @@
 use crate::wire::{Message, forged};
 use crate::{
     ClientId, ClientOp, Command, CommandId, DiskError, DiskOp, DiskOpId, Effect, Engine,
-    EngineConfig, Input, LinkDownCause, LinkEpoch, MetaOpId, Options, RequestId, Secret,
+    EngineConfig, HandlerId, Input, LinkDownCause, LinkEpoch, MetaOpId, Options, RequestId, Secret,
 };
 use bytes::Bytes;
 use metadata::{Cause, CreateParams, GenerationId, GenerationRecord, Layout, Metadata, Recovered};
@@ -56,6 +56,7 @@ struct Node {
     dialling: bool,
     disk_ops: BTreeMap<DiskOpId, u64>,
     meta_ops: Vec<MetaOpId>,
+    handlers: Vec<HandlerId>,
     clients: u64,
 }
 
@@ -97,7 +98,8 @@ impl World {
             };
             let engine = Engine::new(config, 7 + u64::from(node), Time(0));
             let (disk_ops, meta_ops) = (BTreeMap::new(), Vec::new());
-            Node { engine, dialling: false, disk_ops, meta_ops, clients: 0 }
+            let handlers = Vec::new();
+            Node { engine, dialling: false, disk_ops, meta_ops, handlers, clients: 0 }
         });
         let links = BTreeMap::new();
         let mut world = Self { now: Time(0), secret, nodes, links, last: None, next: 1 };
@@ -108,7 +110,7 @@ impl World {
                 let command = Command::Attach { volume: VOLUME, recovered, granule: 512 };
                 world.command(node, command);
             }
-            world.command(node, Command::Connect);
+            world.command(node, Command::Connect { discard_my_data: false });
         }
         world.end_disk_work(0);
         world.end_disk_work(1);
@@ -191,7 +193,9 @@ impl World {
             Effect::Complete { .. }
             | Effect::CommandDone { .. }
             | Effect::Detached { .. }
+            | Effect::Inspected(_)
             | Effect::Event(_) => {}
+            Effect::Handler { id, .. } => self.nodes[node].handlers.push(id),
         }
     }
 
@@ -302,12 +306,24 @@ impl World {
 
     fn order(&mut self, node: usize, which: u8) {
         let command = match which % 8 {
-            0 | 1 => Command::Connect,
+            0 | 1 => Command::Connect { discard_my_data: false },
             2 => Command::Disconnect,
             3 => Command::Promote { force: false },
             4 => Command::Promote { force: true },
             5 => Command::Demote,
-            6 => Command::Detach { volume: VOLUME },
+            6 => match which >> 4 {
+                0 => Command::Connect { discard_my_data: true },
+                1 => Command::Inspect,
+                2 => Command::Outdate,
+                3 => Command::SuspendIo,
+                4 => Command::ResumeIo,
+                5..8 => {
+                    let Some(id) = self.nodes[node].handlers.pop() else { return };
+                    let exit = Some(i32::from(which >> 5));
+                    return self.step(node, Input::HandlerDone { id, exit });
+                }
+                _ => Command::Detach { volume: VOLUME },
+            },
             _ if std::mem::take(&mut self.nodes[node].dialling) => {
                 let refused = which & 0x80 != 0;
                 return self.step(node, Input::ConnectFailed { refused });

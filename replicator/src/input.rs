@@ -38,6 +38,10 @@ number! {
     /// An operator's command: chosen by the driver.
     CommandId
 }
+number! {
+    /// A run of a handler: chosen by the engine.
+    HandlerId
+}
 
 /// Everything that can happen to an engine.
 #[derive(Debug)]
@@ -112,6 +116,13 @@ pub enum Input {
         epoch: LinkEpoch,
         /// Why.
         cause: LinkDownCause,
+    },
+    /// A handler has ended.
+    HandlerDone {
+        /// Which.
+        id: HandlerId,
+        /// Its exit code; nothing if it could not be run, took too long, or was killed.
+        exit: Option<i32>,
     },
     /// Time has passed: [`Engine::next_deadline`](crate::Engine::next_deadline) has come.
     Timer,
@@ -198,7 +209,21 @@ pub enum Command {
         volume: VolumeId,
     },
     /// Seek the peer.
-    Connect,
+    Connect {
+        /// After a split brain: what was written here since may be thrown away, if the peer's
+        /// operator wants it so, too.
+        discard_my_data: bool,
+    },
+    /// Ask the peer what it has, without joining it; answered by
+    /// [`Effect::Inspected`](crate::Effect::Inspected) first.
+    Inspect,
+    /// Take the local copies for Outdated from now on. Only without the peer.
+    Outdate,
+    /// Answer nothing and begin nothing more for clients.
+    SuspendIo,
+    /// Go on after [`Self::SuspendIo`]; and, if I/O is suspended for another reason, go on all the
+    /// same.
+    ResumeIo,
     /// Say good-bye to the peer and stand alone.
     Disconnect,
     /// Become Primary.

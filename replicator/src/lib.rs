@@ -12,7 +12,9 @@ mod event;
 /// The body of the fuzz target for the handshake.
 #[doc(hidden)]
 pub mod fuzz;
+mod handler;
 mod input;
+mod inspection;
 mod options;
 mod status;
 pub mod wire;
@@ -20,9 +22,11 @@ pub mod wire;
 pub use effect::{DiskOp, Effect, Effects, IoError, Refusal, RefusalKind};
 pub use engine::Engine;
 pub use event::{Event, Severity};
+pub use handler::Handler;
 pub use input::{
-    ClientId, ClientOp, Command, CommandId, DiskError, DiskOpId, Input, LinkDownCause, LinkEpoch,
-    MetaOpId, RequestId, STOP_PATIENCE,
+    ClientId, ClientOp, Command, CommandId, DiskError, DiskOpId, HandlerId, Input, LinkDownCause,
+    LinkEpoch, MetaOpId, RequestId, STOP_PATIENCE,
 };
-pub use options::{EngineConfig, OnIoError, OnNoData, Options, Secret};
-pub use status::{Counters, ResyncStatus, Status, VolumeStatus};
+pub use inspection::{InspectedCopy, InspectedVolume, Inspection, Marks, RANGES_MAX};
+pub use options::{EngineConfig, Fencing, OnIoError, OnNoData, Options, RrConflict, Secret};
+pub use status::{Counters, ResyncStatus, Status, Suspended, VolumeStatus};

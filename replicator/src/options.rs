@@ -1,5 +1,6 @@
 //! What an engine is told at construction.
 
+use metadata::Policies;
 use std::collections::BTreeMap;
 use std::fmt;
 use types::{NodeId, Span, VolumeId};
@@ -69,6 +70,15 @@ pub struct Options {
     pub on_io_error: OnIoError,
     /// `on-no-data-accessible`: what becomes of requests that no good copy can serve.
     pub on_no_data_accessible: OnNoData,
+    /// `after-sb-0pri`, `after-sb-1pri`, `after-sb-2pri`, `always-asbp`.
+    pub after_sb: Policies,
+    /// `rr-conflict`: what to do when a resync would have a Primary with good data as its target.
+    pub rr_conflict: RrConflict,
+    /// `fencing`: what a Primary does before it goes on without its peer.
+    pub fencing: Fencing,
+    /// A handler `before-resync-target` is configured: it runs before a resync to here begins, and
+    /// may forbid it.
+    pub prepares_resync: bool,
     /// `al-updates`: keep an activity log. Without it a crash of a Primary marks the whole disk.
     pub al_updates: bool,
 }
@@ -99,6 +109,34 @@ pub enum OnNoData {
     SuspendIo,
 }
 
+/// What to do when a resync would have a Primary as its target whose copy is good. (A Primary whose
+/// device nobody has had open since the peer was lost gives the role up first.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RrConflict {
+    /// The nodes do not connect; both stand alone.
+    #[default]
+    Disconnect,
+    /// It becomes the target all the same, under its clients.
+    Violently,
+    /// As [`Self::Disconnect`], and the handler `pri-lost` runs there.
+    CallPriLost,
+    /// The nodes do not connect now, and try again.
+    RetryConnect,
+}
+
+/// What a Primary does before it goes on without its peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fencing {
+    /// Nothing.
+    #[default]
+    DontCare,
+    /// It runs the handler `fence-peer`, and goes on meanwhile.
+    ResourceOnly,
+    /// It freezes I/O, runs the handler `fence-peer`, and goes on when that says that the peer
+    /// cannot go on, too.
+    ResourceAndStonith,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -116,6 +154,10 @@ impl Default for Options {
             resync_request: 1 << 20,
             on_io_error: OnIoError::default(),
             on_no_data_accessible: OnNoData::default(),
+            after_sb: Policies::default(),
+            rr_conflict: RrConflict::default(),
+            fencing: Fencing::default(),
+            prepares_resync: false,
             al_updates: true,
         }
     }

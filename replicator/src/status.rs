@@ -54,10 +54,28 @@ pub struct VolumeStatus {
     pub undurable_writes: u64,
     /// Their bytes.
     pub undurable_bytes: u64,
-    /// Requests wait because no good copy can be reached (`on-no-data-accessible suspend-io`).
-    pub suspended: bool,
+    /// Why I/O stands still, if it does.
+    pub suspended: Suspended,
     /// What was counted.
     pub counters: Counters,
+}
+
+/// Why I/O stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suspended {
+    /// By order.
+    pub by_user: bool,
+    /// No good copy can be reached (`on-no-data-accessible suspend-io`).
+    pub no_data: bool,
+    /// It is not known what the lost peer does (`fencing resource-and-stonith`).
+    pub fencing: bool,
+}
+
+impl Suspended {
+    /// Whether there is a reason.
+    pub const fn any(self) -> bool {
+        self.by_user || self.no_data || self.fencing
+    }
 }
 
 /// A resync at one moment.

@@ -11,7 +11,8 @@ use crate::world::{Event, Phase, World};
 use bytes::Bytes;
 use metadata::Rule;
 use replicator::{
-    CommandId, DiskOp, Effect, Event as EngineEvent, Input, IoError, Refusal, RequestId,
+    CommandId, DiskOp, Effect, Event as EngineEvent, Handler, HandlerId, Input, IoError, Refusal,
+    RequestId,
 };
 use types::{ByteRange, ConnectionState, ReplicationState, Role, Span, Time, VolumeId};
 
@@ -83,8 +84,37 @@ impl World {
             Effect::CloseLink { epoch } => self.close_link(node, epoch),
             Effect::Complete { id, result } => self.complete(node, id, result, cause),
             Effect::CommandDone { id, result } => self.command_done(node, id, result),
+            Effect::Handler { id, handler, .. } => self.start_handler(node, id, handler),
+            Effect::Inspected(inspection) => {
+                if self.class() == Class::Scripted {
+                    self.inspections.push(*inspection);
+                }
+            }
             Effect::Detached { volume } => self.disk_let_go(node, usize::from(volume.0)),
             Effect::Event(event) => self.engine_event(node, &event),
+        }
+    }
+
+    /// A handler ends well and soon, unless the plan or the script says otherwise.
+    fn start_handler(&mut self, node: usize, id: HandlerId, handler: Handler) {
+        let soon = (Some(0), Span::millis(1));
+        let (exit, after) = self.handlers.get(&(node, handler)).copied().unwrap_or(soon);
+        if self.class() == Class::Scripted {
+            self.handlers_run.push((node, handler));
+        }
+        let life = self.nodes[node].life;
+        self.schedule(self.now + after, Event::Handler { node, life, id, exit });
+    }
+
+    pub(crate) fn handler_done(
+        &mut self,
+        node: usize,
+        life: u32,
+        id: HandlerId,
+        exit: Option<i32>,
+    ) {
+        if self.nodes[node].life == life {
+            self.input(node, Input::HandlerDone { id, exit });
         }
     }
 

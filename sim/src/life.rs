@@ -210,7 +210,7 @@ impl World {
             self.order(node, Order::Attach, attach);
         }
         if self.nodes[node].disconnected_until.is_none() {
-            self.order(node, Order::Connect, Command::Connect);
+            self.order(node, Order::Connect, Command::Connect { discard_my_data: false });
         }
     }
 

@@ -144,6 +144,9 @@ fn hash_input(trace: &mut Trace, input: &Input) {
         }
         Input::ConnectFailed { refused } => trace.number(u64::from(*refused)),
         Input::Command { id, .. } => trace.number(id.0),
+        Input::HandlerDone { id, exit } => {
+            trace.number(id.0 << 8 | u64::from(exit.unwrap_or(255).cast_unsigned()));
+        }
     }
 }
 
@@ -192,6 +195,11 @@ fn hash_effect(trace: &mut Trace, effect: &Effect) {
         Effect::Complete { id, result } => trace.number(id.0 << 1 | u64::from(result.is_ok())),
         Effect::CommandDone { id, result } => trace.number(id.0 << 1 | u64::from(result.is_ok())),
         Effect::Detached { volume } => trace.number(u64::from(volume.0)),
+        Effect::Handler { id, handler, .. } => {
+            trace.number(id.0);
+            trace.bytes(handler.as_str().as_bytes());
+        }
+        Effect::Inspected(inspection) => trace.number(inspection.volumes.len() as u64),
         Effect::Event(event) => trace.bytes(event.to_string().as_bytes()),
     }
 }

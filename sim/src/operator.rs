@@ -354,7 +354,7 @@ impl World {
         }
         if it.disconnected_until.is_some_and(|until| until <= self.now) {
             self.nodes[node].disconnected_until = None;
-            return self.order(node, Order::Connect, Command::Connect);
+            return self.order(node, Order::Connect, Command::Connect { discard_my_data: false });
         }
         if it.wants_primary && it.role != Role::Primary && it.promote_after <= self.now {
             self.want_primary(node);

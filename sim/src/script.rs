@@ -152,7 +152,8 @@ impl Script {
 
     /// A node seeks its peer again.
     pub fn connect(&mut self, node: usize) {
-        self.order(node, Order::Connect, Command::Connect).expect("it may always seek");
+        self.order(node, Order::Connect, Command::Connect { discard_my_data: false })
+            .expect("it may always seek");
     }
 
     /// A node lets its disk go.

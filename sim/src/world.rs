@@ -14,7 +14,7 @@ use crate::oracle::{Coverage, Failure};
 use crate::plan::{Class, Death, Plan};
 use crate::trace::Trace;
 use metadata::Rule;
-use replicator::{CommandId, Event as EngineEvent, Refusal};
+use replicator::{CommandId, Event as EngineEvent, Handler, HandlerId, Inspection, Refusal};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use types::{NodeId, Prng, Span, Time};
@@ -43,6 +43,8 @@ pub(crate) enum Event {
     LinkDown { conn: ConnId, node: usize },
     /// An attempt to connect fails.
     ConnectFailed { node: usize, life: u32, refused: bool },
+    /// A handler of a node ends.
+    Handler { node: usize, life: u32, id: HandlerId, exit: Option<i32> },
     /// Clients come to a node that has become Primary.
     Open { node: usize, life: u32 },
     /// A client asks for something.
@@ -134,6 +136,12 @@ pub struct World {
     pub(crate) last_rule: [[Option<Rule>; 2]; 2],
     /// What the engines of a scripted world have told.
     pub(crate) events: Vec<(usize, EngineEvent)>,
+    /// How handlers end that do not end well at once, by node.
+    pub(crate) handlers: BTreeMap<(usize, Handler), (Option<i32>, Span)>,
+    /// The handlers that were run in a scripted world.
+    pub(crate) handlers_run: Vec<(usize, Handler)>,
+    /// What was seen by looking at a peer in a scripted world.
+    pub(crate) inspections: Vec<Inspection>,
     /// Answers to the orders of a script.
     pub(crate) answers: BTreeMap<CommandId, Result<(), Refusal>>,
     events_seen: u64,
@@ -182,6 +190,9 @@ impl World {
             split: [false; 2],
             last_rule: [[None; 2]; 2],
             events: Vec::new(),
+            handlers: BTreeMap::new(),
+            handlers_run: Vec::new(),
+            inspections: Vec::new(),
             answers: BTreeMap::new(),
             events_seen: 0,
             events_at_once: 0,
@@ -248,6 +259,7 @@ impl World {
             Event::ConnectFailed { node, life, refused } => {
                 self.connect_failed(node, life, refused);
             }
+            Event::Handler { node, life, id, exit } => self.handler_done(node, life, id, exit),
             Event::Open { node, life } => self.open_clients(node, life),
             Event::Client(client) => self.ask(client),
             Event::Fault(fault) => self.fault(fault),

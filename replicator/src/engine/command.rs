@@ -8,7 +8,7 @@ use crate::input::{Command, CommandId};
 use crate::wire::Message;
 use metadata::Recovered;
 use types::mutation::{self, Mutation};
-use types::{DiskState, Role};
+use types::{DiskState, Role, Time};
 
 /// How far the running command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,24 @@ pub(super) enum Stage {
     Start,
     /// The peer is asked.
     Asked(u64),
-    /// The peer has agreed.
+    /// The peer has agreed, or is being looked at.
     Granted,
+    /// `fence-peer` runs.
+    Fencing,
     /// What is in flight ends.
     Draining,
     /// So many superblocks are on their way, and then the peer is told good-bye.
     Sealing(usize),
     /// So many superblocks are on their way.
     Saving(usize),
+}
+
+/// A `disconnect` that waits until somebody is Outdated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub id: CommandId,
+    /// It does not wait longer.
+    pub deadline: Time,
 }
 
 /// The running command.
@@ -37,7 +47,7 @@ pub(super) struct Running {
 
 impl Engine {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command, out: &mut Effects) {
-        let harmless = matches!(command, Command::Disconnect | Command::Stop);
+        let harmless = matches!(command, Command::Disconnect | Command::Stop | Command::ResumeIo);
         if self.stopping() && !harmless {
             let refusal = Refusal::new(RefusalKind::State, "the resource is going down");
             return out.push(Effect::CommandDone { id, result: Err(refusal) });
@@ -45,17 +55,114 @@ impl Engine {
         match command {
             // The link is not waited for by anybody: a command that hangs on it must not keep
             // the operator from cutting it.
-            Command::Connect => {
-                if !self.dial.wanted {
-                    self.start_dialling(out);
-                }
+            Command::Connect { discard_my_data } => {
+                let result = self.connect(discard_my_data, out);
+                out.push(Effect::CommandDone { id, result });
+            }
+            Command::Disconnect => self.disconnect(id, out),
+            // Nor does I/O that stands still keep an operator from resuming it.
+            Command::SuspendIo => {
+                self.suspend_by_user();
                 out.push(Effect::CommandDone { id, result: Ok(()) });
             }
-            Command::Disconnect => {
-                self.say_goodbye("disconnect", out);
+            Command::ResumeIo => {
+                self.resume_by_user(out);
                 out.push(Effect::CommandDone { id, result: Ok(()) });
             }
             command => self.commands.push_back((id, command)),
+        }
+    }
+
+    /// Seeks the peer. What the operator gives up is given up at the next verdict.
+    fn connect(&mut self, discard_my_data: bool, out: &mut Effects) -> Result<(), Refusal> {
+        if discard_my_data && self.role == Role::Primary {
+            let text = format!(
+                "{} is Primary here, and a Primary's data is not discarded: run `repadm secondary \
+                 {0}` first",
+                self.config.resource
+            );
+            return Err(Refusal::new(RefusalKind::State, text));
+        }
+        let joined = self.link.as_ref().is_some_and(super::link::Link::established);
+        if !joined && self.discard_my_data != discard_my_data {
+            self.discard_my_data = discard_my_data;
+            self.state_is_stale(out);
+        }
+        if !self.dial.wanted {
+            self.start_dialling(out);
+        }
+        Ok(())
+    }
+
+    /// Leaves the peer; a peer that is to be Outdated is given the time to make that durable.
+    fn disconnect(&mut self, id: CommandId, out: &mut Effects) {
+        self.discard_my_data = false;
+        self.forget_preparation();
+        if self.leaving.is_none() && self.asks_to_outdate() {
+            self.send(Message::Outdate, out);
+            let deadline = self.now + self.config.options.timeout;
+            self.leaving = Some(Leaving { id, deadline });
+            return;
+        }
+        if self.leaving.is_none() && self.outdates_itself() {
+            // The peer goes on as Primary, and need not fence this node.
+            self.outdate_all("this node leaves a Primary", out);
+            let deadline = self.now + self.config.options.timeout;
+            self.leaving = Some(Leaving { id, deadline });
+            return self.pump_leave(out);
+        }
+        if let Some(leaving) = self.leaving.take() {
+            out.push(Effect::CommandDone { id: leaving.id, result: Ok(()) });
+        }
+        self.say_goodbye("disconnect", out);
+        out.push(Effect::CommandDone { id, result: Ok(()) });
+    }
+
+    /// Goes on with leaving the peer.
+    pub(super) fn pump_leave(&mut self, out: &mut Effects) {
+        let Some(Leaving { id, deadline }) = self.leaving else { return };
+        let gone = self.link.as_ref().is_none_or(|link| !link.established());
+        let told = match self.role {
+            Role::Primary => !self.asks_to_outdate(),
+            _ => self.volumes.iter().all(|vol| vol.saves.is_idle()),
+        };
+        if gone || told || deadline <= self.now {
+            self.leaving = None;
+            self.say_goodbye("disconnect", out);
+            out.push(Effect::CommandDone { id, result: Ok(()) });
+        }
+    }
+
+    /// `outdate`: what is here is not the newest any more, says somebody who knows.
+    fn pump_outdate(&mut self, stage: Stage, out: &mut Effects) -> Result<Option<Stage>, Refusal> {
+        let name = &self.config.resource;
+        match stage {
+            Stage::Start => {
+                if self.role == Role::Primary {
+                    let text = format!("{name} is Primary here, and is not outdated");
+                    return Err(Refusal::new(RefusalKind::NoData, text));
+                }
+                if self.link.as_ref().is_some_and(super::link::Link::established) {
+                    let text = format!(
+                        "{name} is connected, and has what its peer has: run `disconnect` first"
+                    );
+                    return Err(Refusal::new(RefusalKind::State, text));
+                }
+                let low =
+                    |vol: &super::volume::Volume| vol.disk.to_u8() < DiskState::Outdated.to_u8();
+                if let Some(v) = self.volumes.iter().position(low) {
+                    let text = format!(
+                        "{} is {}, which is less than Outdated",
+                        self.volume_name(v),
+                        self.volumes[v].disk
+                    );
+                    return Err(Refusal::new(RefusalKind::Lower, text));
+                }
+                self.state_is_stale(out);
+                Ok(Some(Stage::Saving(self.outdate_all("outdate", out))))
+            }
+            Stage::Saving(0) => Ok(None),
+            other => Ok(Some(other)),
         }
     }
 
@@ -84,7 +191,12 @@ impl Engine {
                     self.pump_detach(volume, stage, out)
                 }
                 Command::Stop => self.pump_stop(stage, out),
-                Command::Connect | Command::Disconnect => Ok(None),
+                Command::Inspect => self.pump_inspect(stage, out),
+                Command::Outdate => self.pump_outdate(stage, out),
+                Command::Connect { .. }
+                | Command::Disconnect
+                | Command::SuspendIo
+                | Command::ResumeIo => Ok(None),
             };
             match result {
                 Ok(Some(next)) => {
@@ -111,6 +223,15 @@ impl Engine {
     /// One of the superblocks of the running command is durable.
     pub(super) fn command_saved(&mut self, _v: usize, _out: &mut Effects) {
         if let Some(Running { stage: Stage::Saving(left) | Stage::Sealing(left), .. }) =
+            self.running.as_mut()
+        {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// A copy is durably Outdated.
+    pub(super) fn outdate_saved(&mut self) {
+        if let Some(Running { command: Command::Outdate, stage: Stage::Saving(left), .. }) =
             self.running.as_mut()
         {
             *left = left.saturating_sub(1);
@@ -366,6 +487,9 @@ impl Engine {
                 if !self.quiesce(out) {
                     return Ok(Some(Stage::Draining));
                 }
+                if self.outdates_itself() {
+                    self.outdate_all("this node leaves a Primary", out);
+                }
                 // A disk that is put back to what it was before this shall be recognised.
                 let attached = self.attached();
                 for &v in &attached {
@@ -376,6 +500,7 @@ impl Engine {
             Stage::Sealing(0) => {
                 // Nothing more comes in after the good-bye.
                 self.tell_sequences(out);
+                self.tell_outdated(out);
                 self.say_goodbye("going down", out);
                 self.forget_quiet();
                 Ok(Some(Stage::Granted))

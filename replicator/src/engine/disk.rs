@@ -7,7 +7,9 @@ use super::read::Reader;
 use super::volume::{Minted, Mode, Payload, Work};
 use crate::effect::{DiskOp, Effect, Effects};
 use crate::event::Event;
+use crate::handler::Handler;
 use crate::input::{DiskError, DiskOpId};
+use crate::options::OnIoError;
 use crate::wire::Message;
 use bytes::Bytes;
 use types::mutation::{self, Mutation};
@@ -169,6 +171,9 @@ impl Engine {
         }
         let volume = vol.id;
         out.push(Effect::Event(Event::DiskFailed { volume, text: why.to_owned() }));
+        if self.config.options.on_io_error == OnIoError::CallLocalIoError {
+            self.run_handler(Handler::LocalIoError, Some(v), out);
+        }
         self.set_disk(v, DiskState::Failed, why, out);
         self.lose_disk_to_peer(v);
         self.drop_disk(v, out);

@@ -7,37 +7,22 @@
 use super::Engine;
 use super::auth;
 use super::durable::FlushThen;
-use super::link::{Loss, Phase};
+use super::judge::{Judgement, agreed_size, settings_differ};
+use super::link::{Link, Loss, Phase};
 use super::superblock::Then;
 use super::volume::{Mode, Session};
-use crate::effect::{Effect, Effects};
-use crate::event::Event;
+use crate::effect::Effects;
 use crate::input::LinkEpoch;
 use crate::wire::{
-    Auth, Hello, Message, PROTOCOL_VERSION, Purpose, RefuseCode, SideState, State, VolumeHello,
-    VolumeState,
+    Auth, Hello, Message, PROTOCOL_VERSION, Plan, Purpose, RefuseCode, SideState, State,
+    VolumeHello, VolumeState,
 };
-use metadata::{Extent, GenerationId, Generations, Side, Verdict, decide};
+use metadata::{Extent, GenerationId, Generations};
 use types::mutation::{self, Mutation};
-use types::{DiskState, NodeId, Protocol, Role, VolumeId};
-
-/// What follows from the verdict, for one volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// Go on in the session.
-    Resume,
-    /// The copies are equal.
-    InSync,
-    /// A resync from here.
-    Source(Extent),
-    /// A resync to here.
-    Target(Extent),
-    /// Connected, with a disk on one side only, or none that is of use.
-    Idle,
-}
+use types::{DiskState, NodeId, Role};
 
 impl Engine {
-    pub(super) fn make_hello(&mut self) -> Hello {
+    pub(super) fn make_hello(&mut self, purpose: Purpose) -> Hello {
         let mut nonce = [0; 32];
         for part in nonce.chunks_exact_mut(8) {
             part.copy_from_slice(&self.ids.next_u64().to_le_bytes());
@@ -49,7 +34,7 @@ impl Engine {
             resumable: vol.session.resumable(),
         });
         Hello {
-            purpose: Purpose::Replicate,
+            purpose,
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             features: 0,
@@ -70,6 +55,11 @@ impl Engine {
         if link.phase != Phase::Greeting {
             return self.protocol_error("a hello out of turn", out);
         }
+        if hello.purpose == Purpose::Replicate && !self.wants_peer() {
+            let text = format!("{} stands alone: run `connect` there", self.config.node_name);
+            return self.refuse_link(RefuseCode::Busy, text, out);
+        }
+        self.say_hello(out);
         if let Err(text) = self.check_hello(&hello) {
             let code = match hello.authenticate == self.config.options.shared_secret.is_some() {
                 true => RefuseCode::Mismatch,
@@ -80,7 +70,7 @@ impl Engine {
         let link = self.link.as_mut().expect("just seen");
         link.peer_hello = Some(hello);
         match &self.config.options.shared_secret {
-            None => self.begin_draining(out),
+            None => self.peer_is_known(out),
             Some(secret) => {
                 let peer = link.peer_hello.as_ref().expect("just set");
                 let proof = auth::prove(secret, &link.hello, peer);
@@ -98,9 +88,6 @@ impl Engine {
                  run the same release on both nodes",
                 here.node_name, hello.version_min, hello.version_max
             ));
-        }
-        if hello.purpose != Purpose::Replicate {
-            return Err("a connection that only inspects is not served yet".to_owned());
         }
         if hello.resource != here.resource {
             return Err(format!(
@@ -140,7 +127,15 @@ impl Engine {
             let text = "the shared secrets differ".to_owned();
             return self.refuse_link(RefuseCode::Authentication, text, out);
         }
-        self.begin_draining(out);
+        self.peer_is_known(out);
+    }
+
+    /// The peer is who it should be: it joins, or looks.
+    fn peer_is_known(&mut self, out: &mut Effects) {
+        match self.link.as_ref().is_some_and(Link::inspects) {
+            true => self.begin_inspection(out),
+            false => self.begin_draining(out),
+        }
     }
 
     fn begin_draining(&mut self, out: &mut Effects) {
@@ -149,7 +144,7 @@ impl Engine {
     }
 
     /// Whether both sides can go on in the session of that volume: both compute the same.
-    fn resumable(&self, v: usize) -> bool {
+    pub(super) fn resumable(&self, v: usize) -> bool {
         let Some(link) = &self.link else { return false };
         let Some(peer) = &link.peer_hello else { return false };
         let (mine, theirs) = (link.hello.volumes[v], peer.volumes[v]);
@@ -197,7 +192,7 @@ impl Engine {
         self.try_decide(out);
     }
 
-    fn make_state(&mut self) -> State {
+    pub(super) fn make_state(&mut self) -> State {
         let mut volumes = Vec::new();
         for v in 0..self.volumes.len() {
             let new_session = self.ids.next_u64() | 1;
@@ -221,7 +216,7 @@ impl Engine {
                     peer_outdated: flags.peer_outdated,
                     full_sync: flags.full_sync,
                     dirty_blocks: vol.dirty_blocks(),
-                    discard_my_data: false,
+                    discard_my_data: self.discard_my_data,
                     disk_incarnation: superblock.map_or(0, |s| s.disk_incarnation),
                     newest_exposed: superblock.map_or(GenerationId::UNSET, |s| s.newest_exposed),
                     sequence: vol.told_sequence(),
@@ -236,7 +231,8 @@ impl Engine {
         settings.push(("allow-two-primaries".to_owned(), two.to_owned()));
         let primary = self.role == Role::Primary || self.promotion_is_granted();
         let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
-        State { primary, idle: !seen && !self.has_clients(), settings, volumes }
+        let in_use = self.has_clients();
+        State { primary, in_use, idle: !seen && !in_use, settings, volumes }
     }
 
     pub(super) fn on_state(&mut self, state: Box<State>, out: &mut Effects) {
@@ -266,15 +262,45 @@ impl Engine {
         if theirs.volumes.len() != self.volumes.len() {
             return self.protocol_error("a state with other volumes than the hello", out);
         }
-        let plans = match self.judge_all(&mine, &theirs, out) {
-            Ok(plans) => plans,
+        let Judgement { plans, demote } = match self.judge_all(&mine, &theirs, out) {
+            Ok(judgement) => judgement,
             Err((code, text)) => return self.refuse_link(code, text, out),
         };
+        if self.prepares_first(&plans, out) {
+            return;
+        }
         let link = self.link.as_mut().expect("just seen");
-        link.phase = Phase::Settling;
+        link.phase = Phase::Agreeing;
         link.plans.clone_from(&plans);
+        link.demote = demote;
+        self.send(Message::Plan(plans), out);
+    }
+
+    /// The peer has judged, too. Nothing is done, and nobody's data discarded, unless both mean the
+    /// same.
+    pub(super) fn on_plans(&mut self, theirs: &[Plan], out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Agreeing) else {
+            return self.protocol_error("a plan out of turn", out);
+        };
+        let mirror: Vec<Plan> = link.plans.iter().map(|plan| plan.mirrored()).collect();
+        if mirror != theirs {
+            let text = format!(
+                "the nodes judge differently: {:?} here, {theirs:?} at the peer: run the same \
+                 release on both, and report this",
+                link.plans
+            );
+            return self.refuse_link(RefuseCode::Data, text, out);
+        }
+        link.phase = Phase::Settling;
+        let (plans, demote) = (link.plans.clone(), link.demote);
+        let mine = link.state.clone().expect("judged");
+        let theirs = link.peer_state.clone().expect("judged");
         self.split_brain = None;
         self.last_refusal = None;
+        self.discard_my_data = false;
+        if let Some(cause) = demote {
+            self.demote_for_resync(cause, out);
+        }
         for (v, plan) in plans.into_iter().enumerate() {
             // A peer that contradicts itself costs the link.
             if self.link.is_some() {
@@ -282,108 +308,6 @@ impl Engine {
             }
         }
         self.pump_ready(out);
-    }
-
-    /// The verdict on every volume. A split brain of one is what an operator must hear of, whatever
-    /// else is wrong: both nodes find it then.
-    fn judge_all(
-        &mut self,
-        mine: &State,
-        theirs: &State,
-        out: &mut Effects,
-    ) -> Result<Vec<Plan>, (RefuseCode, String)> {
-        let mut plans = Vec::new();
-        let mut refusal = None;
-        for v in 0..self.volumes.len() {
-            let resumable = self.resumable(v);
-            let me = side(self.config.node, mine, v, resumable);
-            let peer = side(self.config.peer(), theirs, v, resumable);
-            match self.judge_volume(&me, &peer, &mine.volumes[v], &theirs.volumes[v], out) {
-                Ok(plan) => plans.push(plan),
-                Err(error) if error.0 == RefuseCode::SplitBrain => return Err(error),
-                Err(error) => refusal = refusal.or(Some(error)),
-            }
-        }
-        if let Some(error) = refusal {
-            return Err(error);
-        }
-        let gives_way = |side: &State, target: bool| side.idle && target;
-        let (here, there) = (
-            plans.iter().any(|plan| matches!(plan, Plan::Target(_))),
-            plans.iter().any(|plan| matches!(plan, Plan::Source(_))),
-        );
-        let both = mine.primary && theirs.primary && !self.config.options.allow_two_primaries;
-        if both && !gives_way(mine, here) && !gives_way(theirs, there) {
-            let text = "both nodes are Primary and allow-two-primaries is not set: \
-                        run `secondary` on one of them, then `connect` on both";
-            return Err((RefuseCode::Data, text.to_owned()));
-        }
-        // A copy that is not good serves its Primary through the peer already: nothing changes.
-        let betrayed = |(plan, vol): (&Plan, &super::volume::Volume)| {
-            matches!(plan, Plan::Target(_)) && vol.readable()
-        };
-        let target = plans.iter().zip(&self.volumes).position(betrayed);
-        if let Some(v) = target.filter(|_| self.role == Role::Primary) {
-            if !mine.idle || self.has_clients() {
-                let text = format!(
-                    "{}/{}: {} is Primary and would become SyncTarget (rr-conflict disconnect): run \
-                     `secondary` there, then `connect` on both",
-                    self.config.resource, self.volumes[v].id, self.config.node_name
-                );
-                return Err((RefuseCode::Data, text));
-            }
-            // No client has had the device open since the link was lost: nobody is betrayed.
-            self.demote_for_resync(out);
-        }
-        Ok(plans)
-    }
-
-    fn judge_volume(
-        &self,
-        me: &Side,
-        peer: &Side,
-        mine: &VolumeState,
-        theirs: &VolumeState,
-        out: &mut Effects,
-    ) -> Result<Plan, (RefuseCode, String)> {
-        let decision = decide(me, peer, Protocol::C);
-        let volume = VolumeId(mine.volume);
-        let name = format!("{}/{volume}", self.config.resource);
-        let text = format!("{:?} ({})", decision.verdict, decision.rule.explain());
-        out.push(Effect::Event(Event::Verdict { volume, text }));
-        let plan = match decision.verdict {
-            // One copy, and clients that reach it from both nodes: their writes go on.
-            Verdict::NoPeerDisk | Verdict::NoLocalDisk if me.resumable => Plan::Resume,
-            Verdict::Resume => Plan::Resume,
-            Verdict::InSync => Plan::InSync,
-            Verdict::Source(extent) => Plan::Source(extent),
-            Verdict::Target(extent) => Plan::Target(extent),
-            Verdict::BothUnusable
-            | Verdict::NoPeerDisk
-            | Verdict::NoLocalDisk
-            | Verdict::NeitherDisk => Plan::Idle,
-            Verdict::SplitBrain { .. } => {
-                let text = format!(
-                    "split brain on {name}: both nodes wrote alone since {}; marked: {} blocks here, \
-                     {} at the peer; nothing is discarded, both stand alone until an operator decides",
-                    me.generations.bitmap.id, me.dirty_blocks, peer.dirty_blocks
-                );
-                out.push(Effect::Event(Event::SplitBrain { volume, text: text.clone() }));
-                return Err((RefuseCode::SplitBrain, text));
-            }
-            Verdict::Unrelated => {
-                let text = format!(
-                    "{name}: the data of the two nodes never had anything in common; to give one \
-                     copy up, run `create-md --force` on it"
-                );
-                return Err((RefuseCode::Data, text));
-            }
-            Verdict::Refuse(reason) => {
-                return Err((RefuseCode::Data, format!("{name}: {}", reason.explain())));
-            }
-        };
-        agreed_size(mine, theirs).map_err(|text| (RefuseCode::Data, format!("{name}: {text}")))?;
-        Ok(plan)
     }
 
     /// Does what the verdict asks for before `Ready`.
@@ -411,8 +335,21 @@ impl Engine {
             meta.superblock.peer_sequence = theirs.side.sequence;
         }
         let (node, now) = (self.config.node, self.now);
+        if plan == Plan::InSync && meta.superblock.flags.peer_outdated {
+            self.want_unfence();
+        }
+        let vol = &mut self.volumes[v];
+        let meta = vol.meta.as_mut().expect("just seen");
         let superblock = &mut meta.superblock;
         superblock.agreed_bytes = agreed;
+        superblock.flags.peer_outdated = match plan {
+            Plan::Source(_) => true,
+            Plan::InSync | Plan::Target(_) => false,
+            Plan::Idle | Plan::Resume => superblock.flags.peer_outdated,
+        };
+        let primary = self.role == Role::Primary;
+        let current = &mut superblock.generations.current;
+        current.id = current.id.with_primary(primary);
         let name = match plan {
             Plan::Source(_) => mine.resync_name,
             _ => theirs.resync_name,
@@ -576,60 +513,4 @@ impl Engine {
     pub(super) fn undecided(&self) -> bool {
         self.volumes.iter().any(|vol| matches!(vol.mode, Mode::Waiting { .. }))
     }
-}
-
-/// The size that both can have; zero if neither has a disk.
-fn agreed_size(mine: &VolumeState, theirs: &VolumeState) -> Result<u64, String> {
-    let disks = [mine.disk_bytes, theirs.disk_bytes].into_iter().filter(|bytes| *bytes > 0);
-    let agreed = match (mine.agreed_bytes, theirs.agreed_bytes) {
-        (0, 0) => return Ok(disks.min().unwrap_or(0)),
-        (0, agreed) | (agreed, 0) => agreed,
-        (one, other) if one == other => one,
-        (one, other) => {
-            return Err(format!("the size is {one} bytes here and {other} at the peer"));
-        }
-    };
-    match disks.min() {
-        Some(smaller) if smaller < agreed => {
-            Err(format!("a disk of {smaller} bytes is too small for the volume of {agreed} bytes"))
-        }
-        _ => Ok(agreed),
-    }
-}
-
-fn side(node: NodeId, state: &State, v: usize, resumable: bool) -> Side {
-    let side = state.volumes[v].side.clone();
-    Side {
-        node,
-        generations: side.generations,
-        disk: side.disk,
-        primary: state.primary,
-        crashed_primary: side.crashed_primary,
-        peer_outdated: side.peer_outdated,
-        full_sync: side.full_sync,
-        dirty_blocks: side.dirty_blocks,
-        resumable,
-        discard_my_data: side.discard_my_data,
-        disk_incarnation: side.disk_incarnation,
-        newest_exposed: side.newest_exposed,
-        sequence: side.sequence,
-        peer_disk_incarnation: side.peer_disk_incarnation,
-        peer_sequence: side.peer_sequence,
-    }
-}
-
-fn settings_differ(mine: &State, theirs: &State) -> Option<String> {
-    let differing = mine.settings.iter().find_map(|(name, value)| {
-        let other = theirs.settings.iter().find(|(other, _)| other == name);
-        match other {
-            Some((_, other)) if other == value => None,
-            Some((_, other)) => Some((name, value, other.as_str())),
-            None => Some((name, value, "not known")),
-        }
-    });
-    differing.map(|(name, mine, theirs)| {
-        format!(
-            "option {name} is `{mine}` here and `{theirs}` at the peer: set the same on both nodes"
-        )
-    })
 }

@@ -1,14 +1,14 @@
 //! The end of a handshake: sessions that go on, and sessions that begin.
 
 use super::Engine;
-use super::handshake::Plan;
 use super::resync::{Sync, SyncSide, Target};
 use super::superblock::Then;
 use super::volume::{Minted, Mode, Session, has_data};
 use super::write::{PeerPart, WriteId};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
-use crate::wire::{Message, State, VolumeState};
+use crate::handler::Handler;
+use crate::wire::{Message, Plan, State, VolumeState};
 use metadata::Generations;
 use types::mutation::{self, Mutation};
 use types::{ConnectionState, DiskState, ReplicationState, Role};
@@ -77,6 +77,9 @@ impl Engine {
         for (v, plan) in plans.iter().enumerate() {
             self.join_volume(v, *plan, &state.volumes[v], out);
         }
+        self.end_loss();
+        self.pump_unfence(out);
+        self.forget_preparation();
         self.tell_changes(out);
         // A disk as it was before this session is not to pass for what it is now.
         self.tell_sequences(out);
@@ -106,12 +109,16 @@ impl Engine {
         // source, the peer has made durable that it is Inconsistent: it may be answered.
         match replication {
             ReplicationState::SyncSource => {
+                if plan != Plan::Resume {
+                    self.run_handler(Handler::BeforeResyncSource, Some(v), out);
+                }
                 self.crash_is_settled(v, out);
                 self.cover_marked(v, out);
             }
             ReplicationState::SyncTarget => {
                 if plan != Plan::Resume {
-                    self.fail_held(v, out);
+                    self.redo_held(v, out);
+                    self.answer_received(v, theirs.received, out);
                 }
                 self.fail_marked(v, out);
             }
@@ -166,6 +173,27 @@ impl Engine {
         }
         let side = side.filter(|_| vol.meta.is_some());
         vol.sync = side.map(|side| Sync { side, started, total_blocks });
+    }
+
+    /// Writes in flight of a node that lost which the other had received before it went on alone: it
+    /// has them, and they are done.
+    fn answer_received(&mut self, v: usize, received: u64, out: &mut Effects) {
+        let peer = self.link.as_ref().and_then(|link| link.peer_hello.as_ref());
+        let session = peer.map_or(0, |hello| hello.volumes[v].session);
+        let done: Vec<WriteId> = (self.volumes[v].local.iter_mut())
+            .filter(|(_, write)| {
+                write.peer == PeerPart::Marked
+                    && write.lost_in == Some(session)
+                    && write.lost_seq <= received
+            })
+            .map(|(id, write)| {
+                write.peer = PeerPart::TakenOver;
+                *id
+            })
+            .collect();
+        for id in done {
+            self.try_settle(v, id, out);
+        }
     }
 
     /// Writes in flight of a node that lost: the other went on alone, and they are not to appear

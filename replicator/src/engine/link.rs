@@ -1,12 +1,12 @@
 //! The link: dialling, greeting, keeping alive, losing.
 
 use super::Engine;
-use super::handshake::Plan;
 use super::volume::Mode;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
+use crate::handler::Handler;
 use crate::input::{LinkDownCause, LinkEpoch};
-use crate::wire::{Hello, Message, RefuseCode, State};
+use crate::wire::{Hello, Message, Plan, Purpose, RefuseCode, State};
 use types::{ConnectionState, DiskState, ReplicationState, Role, Span, Time};
 
 /// The first pause between two attempts to connect; it doubles up to `connect-int`.
@@ -16,7 +16,8 @@ const FIRST_PAUSE: Span = Span::millis(100);
 ///
 /// ```text
 /// Greeting --Hello--> Proving --Auth--> Draining --own work done, State sent--> Deciding
-///    --State--> Settling --Ready sent and received--> Established
+///    --State--> Agreeing --Plan--> Settling --Ready sent and received--> Established
+///                           --Auth--> Inspecting --State, Bitmap, Bye--> closed
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -24,12 +25,16 @@ pub(super) enum Phase {
     Greeting,
     /// Our proof is sent.
     Proving,
+    /// One of the two only looks: see `inspect`. Nothing of the node's own work is touched.
+    Inspecting,
     /// The peer is who it should be. Clients' new writes wait from here on; what is on its way to
     /// the disk ends first, so that the state that is sent stays true.
     Draining,
     /// Our state is sent.
     Deciding,
-    /// The verdict is taken; it is made durable, and said.
+    /// The verdict is taken, and our plan is said. Nothing is done about it yet.
+    Agreeing,
+    /// The peer's plan is the mirror of ours; it is made durable, and said.
     Settling,
     /// Both are ready.
     Established,
@@ -42,10 +47,14 @@ pub(super) struct Link {
     pub initiated: bool,
     pub phase: Phase,
     pub hello: Hello,
+    /// Our hello is not said before the peer's is here: this node stands alone.
+    mute: bool,
     pub peer_hello: Option<Box<Hello>>,
     pub state: Option<State>,
     pub peer_state: Option<Box<State>>,
     pub plans: Vec<Plan>,
+    /// This node gives up the role of Primary before it acts on them, for this reason.
+    pub demote: Option<&'static str>,
     /// Superblocks that must be durable before we are ready.
     pub saves_pending: usize,
     pub ready_sent: bool,
@@ -60,6 +69,8 @@ pub(super) struct Link {
 pub(super) struct Dial {
     /// The operator wants a connection.
     pub wanted: bool,
+    /// The next connection is to look only.
+    pub inspect: bool,
     under_way: bool,
     next_at: Time,
     pause: Span,
@@ -81,14 +92,25 @@ pub(super) enum Loss {
 }
 
 impl Dial {
+    /// Whether an attempt to connect is under way.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
     pub(super) fn new(now: Time) -> Self {
-        Self { wanted: false, under_way: false, next_at: now, pause: FIRST_PAUSE }
+        Self { wanted: false, inspect: false, under_way: false, next_at: now, pause: FIRST_PAUSE }
     }
 }
 
 impl Link {
     pub(super) fn established(&self) -> bool {
         self.phase == Phase::Established
+    }
+
+    /// Whether this node or the peer only looks.
+    pub(super) fn inspects(&self) -> bool {
+        let theirs = self.peer_hello.as_ref().map(|hello| hello.purpose);
+        self.hello.purpose == Purpose::Inspect || theirs == Some(Purpose::Inspect)
     }
 }
 
@@ -126,11 +148,9 @@ impl Engine {
         if initiated {
             self.dial.under_way = false;
         }
-        if !self.dial.wanted {
-            let text = format!("{} stands alone: run `connect` there", self.config.node_name);
-            let message = Message::Refuse { code: RefuseCode::Busy, text };
-            out.push(Effect::Send { epoch, message });
-            return out.push(Effect::CloseLink { epoch });
+        if initiated && self.dial.inspect && self.link.is_some() {
+            out.push(Effect::CloseLink { epoch });
+            return self.end_inspection(Err("it was connecting just then".to_owned()), out);
         }
         if let Some(link) = &self.link {
             // Both nodes dial; of two links the one that the arbiter dialled stays.
@@ -149,28 +169,48 @@ impl Engine {
             let old = link.epoch;
             self.link = None;
             out.push(Effect::CloseLink { epoch: old });
+            self.end_inspection(Err("it was connecting just then".to_owned()), out);
         }
         self.greet(epoch, initiated, out);
     }
 
+    /// Whether this node seeks its peer.
+    pub(super) fn wants_peer(&self) -> bool {
+        self.dial.wanted && !self.is_preparing()
+    }
+
     fn greet(&mut self, epoch: LinkEpoch, initiated: bool, out: &mut Effects) {
-        let hello = self.make_hello();
-        out.push(Effect::Send { epoch, message: Message::Hello(Box::new(hello.clone())) });
+        let inspect = initiated && std::mem::take(&mut self.dial.inspect);
+        let purpose = if inspect { Purpose::Inspect } else { Purpose::Replicate };
+        let hello = self.make_hello(purpose);
         self.link = Some(Link {
             epoch,
             initiated,
             phase: Phase::Greeting,
             hello,
+            mute: true,
             peer_hello: None,
             state: None,
             peer_state: None,
             plans: Vec::new(),
+            demote: None,
             saves_pending: 0,
             ready_sent: false,
             ready_received: false,
             last_heard: self.now,
             pinged: None,
         });
+        // Whoever stands alone says nothing before it knows what the other wants.
+        if inspect || self.wants_peer() {
+            self.say_hello(out);
+        }
+    }
+
+    pub(super) fn say_hello(&mut self, out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.mute) else { return };
+        link.mute = false;
+        let hello = link.hello.clone();
+        self.send(Message::Hello(Box::new(hello)), out);
     }
 
     /// What our hello, or our state, said of a session is no longer so.
@@ -180,8 +220,20 @@ impl Engine {
         }
     }
 
+    /// What our state said, or is about to say, is no longer so.
+    pub(super) fn state_is_stale(&mut self, out: &mut Effects) {
+        let said = |link: &Link| link.state.is_some() && !link.established();
+        if self.link.as_ref().is_some_and(said) {
+            self.drop_link(Loss::Renegotiate, "an operator has said otherwise meanwhile", out);
+        }
+    }
+
     pub(super) fn on_connect_failed(&mut self, refused: bool, out: &mut Effects) {
         self.dial.under_way = false;
+        if std::mem::take(&mut self.dial.inspect) {
+            let why = if refused { "nobody listens there" } else { "it cannot be reached" };
+            return self.end_inspection(Err(why.to_owned()), out);
+        }
         self.pause_dialling();
         if refused && self.link.is_none() {
             // Nobody listens: the peer's daemon does not run, its session is gone with it.
@@ -200,14 +252,20 @@ impl Engine {
 
     pub(super) fn start_dialling(&mut self, out: &mut Effects) {
         self.dial.wanted = true;
-        self.dial.next_at = self.now;
-        self.dial.pause = FIRST_PAUSE;
+        self.dial_now();
         self.set_connection(ConnectionState::Connecting, "connect", out);
     }
 
+    /// The next attempt to connect is not waited for.
+    pub(super) fn dial_now(&mut self) {
+        self.dial.next_at = self.now;
+        self.dial.pause = FIRST_PAUSE;
+    }
+
     pub(super) fn pump_dial(&mut self, out: &mut Effects) {
+        let wanted = self.wants_peer() && self.dial.next_at <= self.now;
         let dial = &mut self.dial;
-        if dial.wanted && !dial.under_way && self.link.is_none() && dial.next_at <= self.now {
+        if (wanted || dial.inspect) && !dial.under_way && self.link.is_none() {
             dial.under_way = true;
             out.push(Effect::Connect);
         }
@@ -291,7 +349,7 @@ impl Engine {
     }
 
     pub(super) fn next_link_deadline(&self) -> Option<Time> {
-        let dialling = self.dial.wanted && !self.dial.under_way && self.link.is_none();
+        let dialling = self.wants_peer() && !self.dial.under_way && self.link.is_none();
         let dial = dialling.then_some(self.dial.next_at);
         self.link_deadline().map(|(at, _)| at).into_iter().chain(dial).min()
     }
@@ -300,7 +358,14 @@ impl Engine {
     pub(super) fn drop_link(&mut self, loss: Loss, why: &str, out: &mut Effects) {
         let Some(link) = self.link.take() else { return };
         out.push(Effect::CloseLink { epoch: link.epoch });
+        if link.inspects() {
+            // Nobody has joined: nothing is lost.
+            return self.end_inspection(Err(why.to_owned()), out);
+        }
         let was_established = link.established();
+        if was_established || link.ready_sent {
+            self.begin_loss();
+        }
         let deadline = match loss {
             Loss::Ordered => self.now,
             _ => self.now + self.config.options.timeout,
@@ -333,6 +398,9 @@ impl Engine {
         };
         if was_established {
             self.set_connection(state, why, out);
+            if loss != Loss::Renegotiate {
+                self.run_handler(Handler::Disconnected, None, out);
+            }
         }
         let next = match self.dial.wanted {
             true => ConnectionState::Connecting,
@@ -375,6 +443,9 @@ impl Engine {
     }
 
     fn refused(&mut self, code: RefuseCode, text: String, out: &mut Effects) {
+        if self.link.as_ref().is_some_and(Link::inspects) {
+            return self.drop_link(Loss::Broken, &text, out);
+        }
         self.last_refusal = Some(text.clone());
         if !self.peer_is_proven() && matches!(code, RefuseCode::SplitBrain | RefuseCode::Data) {
             return self.drop_link(Loss::Broken, &text, out);
@@ -385,6 +456,7 @@ impl Engine {
                     self.split_brain = Some(text.clone());
                 }
                 self.dial.wanted = false;
+                self.discard_my_data = false;
                 self.drop_link(Loss::Ordered, &text, out);
             }
             RefuseCode::Mismatch | RefuseCode::Authentication => {

@@ -15,8 +15,13 @@
 //! | `superblock` | one superblock write at a time, and what goes on after it |
 //! | `link` | dialling, keeping alive, losing the peer |
 //! | `auth` | the proof of the shared secret |
-//! | `handshake` | who is there, what each has, the verdict |
+//! | `handshake` | who is there, what each has |
+//! | `judge` | the verdict, and who gives way after a split brain |
+//! | `prepare` | what runs before a resync to here |
 //! | `join` | sessions that go on, and sessions that begin |
+//! | `inspect` | looking at the peer without joining it |
+//! | `suspend` | when I/O stands still |
+//! | `fence` | what must be known of a lost peer before going on |
 //! | `solo` | going on alone |
 //! | `resync` | copying what is marked |
 //! | `role` | who is Primary |
@@ -27,14 +32,18 @@ mod command;
 mod disk;
 mod disk_error;
 mod durable;
+mod fence;
 mod handshake;
+mod inspect;
 mod join;
+mod judge;
 mod link;
 mod log;
 mod mirror;
 mod mutated;
 mod order;
 mod picture;
+mod prepare;
 mod read;
 mod repair;
 mod request;
@@ -43,6 +52,7 @@ mod role;
 mod solo;
 mod state;
 mod superblock;
+mod suspend;
 mod volume;
 mod write;
 
@@ -50,9 +60,13 @@ use crate::effect::Effects;
 use crate::input::{ClientId, Command, CommandId, DiskOpId, Input, LinkEpoch, MetaOpId, RequestId};
 use crate::options::EngineConfig;
 use crate::wire::{Message, ResyncStep};
+use command::Leaving;
 use disk::DiskUse;
+use fence::Fence;
+use inspect::Look;
 use link::{Dial, Link, Loss};
 use metadata::OutOfSync;
+use prepare::Preparation;
 use read::Reader;
 use request::Request;
 use std::collections::{BTreeMap, VecDeque};
@@ -100,6 +114,17 @@ pub struct Engine {
     renegotiate_wanted: bool,
     /// The peer asked for the role of Primary and got our consent; it has not said yet that it is.
     peer_may_promote: bool,
+    /// The operator gave up what was written here, until the next verdict.
+    discard_my_data: bool,
+    /// `suspend-io`.
+    io_suspended: bool,
+    /// `resume-io` although nobody has the data: what nobody can serve fails.
+    no_data_borne: bool,
+    fence: Fence,
+    preparation: Preparation,
+    look: Option<Look>,
+    /// An orderly leave that waits until the peer has outdated itself.
+    leaving: Option<Leaving>,
     stopped: bool,
     next_bitmap_save: Time,
 }
@@ -138,6 +163,13 @@ impl Engine {
             running: None,
             renegotiate_wanted: false,
             peer_may_promote: false,
+            discard_my_data: false,
+            io_suspended: false,
+            no_data_borne: false,
+            fence: Fence::default(),
+            preparation: Preparation::default(),
+            look: None,
+            leaving: None,
             stopped: false,
             next_bitmap_save: now,
         }
@@ -169,6 +201,10 @@ impl Engine {
             }
             Input::LinkProgress { epoch } => self.on_link_progress(epoch),
             Input::LinkDown { epoch, cause } => self.on_link_down(epoch, cause, out),
+            Input::HandlerDone { id, exit } => {
+                self.on_fenced(id, exit, out);
+                self.on_prepared(id, exit, out);
+            }
             Input::Timer => self.on_timer(out),
             Input::Command { id, command } => self.on_command(id, command, out),
         }
@@ -194,11 +230,13 @@ impl Engine {
             let save = unsaved.then_some(self.next_bitmap_save);
             [waiting, settled, flush, save].into_iter().flatten()
         });
-        volumes.chain(self.next_link_deadline()).min()
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.deadline);
+        volumes.chain(self.next_link_deadline()).chain(leaving).min()
     }
 
     fn on_timer(&mut self, out: &mut Effects) {
         self.pump_link_timers(out);
+        self.pump_leave(out);
         for v in 0..self.volumes.len() {
             self.flush_settled(v, out);
             self.pump_waiting(v, out);
@@ -218,14 +256,23 @@ impl Engine {
             Message::Pong => {}
             Message::Hello(hello) => self.on_hello(hello, out),
             Message::Auth(proof) => self.on_auth(&proof, out),
+            Message::State(state) if self.is_looking() => self.on_inspected_state(state, out),
             Message::State(state) => self.on_state(state, out),
+            Message::Plan(plans) => self.on_plans(&plans, out),
             Message::Ready => self.on_ready(out),
             Message::Refuse { code, text } => self.on_refused(code, text, out),
+            Message::Bye if self.is_looking() => self.end_inspection(Ok(()), out),
             // Whoever has proven nothing cannot send us off alone.
             Message::Bye if !self.peer_is_proven() => {
                 self.drop_link(Loss::Broken, "the connection was given up", out);
             }
             Message::Bye => self.drop_link(Loss::Ordered, "the peer says good-bye", out),
+            Message::Bitmap { volume, from, runs } if self.is_looking() => {
+                match self.find_volume(volume) {
+                    Some(v) => self.on_inspected_bitmap(v, from, &runs, out),
+                    None => self.protocol_error("a bitmap of another volume", out),
+                }
+            }
             Message::Bitmap { volume, from, runs } => match self.find_volume(volume) {
                 Some(v) if self.expects_bitmap(v) => self.on_bitmap(v, from, &runs, out),
                 _ => self.protocol_error("a bitmap out of turn", out),
@@ -245,6 +292,10 @@ impl Engine {
                 }
                 self.touch_all();
             }
+            Message::Outdate if self.link.as_ref().is_some_and(Link::established) => {
+                self.on_outdate(out);
+            }
+            Message::Outdate => self.protocol_error("an order before the handshake is done", out),
             message => self.on_volume_message(epoch, message, out),
         }
     }
@@ -308,7 +359,10 @@ impl Engine {
                     self.pump_volume(v, out);
                 }
             }
+            self.pump_no_data();
             self.pump_withheld(out);
+            self.pump_fence(out);
+            self.pump_leave(out);
             self.pump_draining(out);
             self.pump_dial(out);
             self.pump_commands(out);
@@ -327,11 +381,6 @@ impl Engine {
         self.pump_log(v, out);
         self.pump_target(v, out);
         self.pump_full_sync_flag(v, out);
-    }
-
-    /// Whether clients' new writes wait for something of the whole resource.
-    fn holding(&self) -> bool {
-        self.link_holds()
     }
 
     fn find_volume(&self, volume: VolumeId) -> Option<usize> {

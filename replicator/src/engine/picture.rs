@@ -41,7 +41,7 @@ impl Engine {
             resync_bytes: vol.resync_bytes,
             undurable_writes: vol.durable.undurable().count() as u64,
             undurable_bytes: vol.durable.undurable().map(|range| range.len).sum(),
-            suspended: self.is_suspended(v),
+            suspended: self.suspended(v),
             counters: vol.counters,
         }
     }

@@ -125,6 +125,7 @@ impl Engine {
     /// Starts, or starts again, what of a client's read is not there yet.
     pub(super) fn start_client_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
         let (holds, suspends) = (self.link_holds(), self.suspends(v));
+        let stands_still = self.is_suspended_by_user() || self.is_frozen(v);
         let Some(request) = self.requests.get_mut(&id) else { return };
         let read = request.read.as_mut().expect("the request is a read");
         let vol = &mut self.volumes[v];
@@ -132,6 +133,9 @@ impl Engine {
             read.pieces.push((read.range, Some(Bytes::new())));
             request.left = 1;
             return self.part_done(id, Ok(()), out);
+        }
+        if stands_still {
+            return vol.parked_reads.push(id);
         }
         if mutation::on(Mutation::WaitThenRead) && !vol.unsettled(read.range).is_empty() {
             return vol.parked_reads.push(id);
@@ -214,6 +218,16 @@ impl Engine {
     pub(super) fn fail_held(&mut self, v: usize, out: &mut Effects) {
         for read in std::mem::take(&mut self.volumes[v].held) {
             self.answer_reader(v, read.reader, None, out);
+        }
+    }
+
+    /// What was read and not answered is read anew: the copy here is the older one.
+    pub(super) fn redo_held(&mut self, v: usize, out: &mut Effects) {
+        for read in std::mem::take(&mut self.volumes[v].held) {
+            match read.reader {
+                Reader::Client(id, _) if self.is_whole(id) => self.start_client_read(v, id, out),
+                reader => self.answer_reader(v, reader, None, out),
+            }
         }
     }
 

@@ -25,6 +25,7 @@ use super::Engine;
 use super::superblock::Then;
 use super::volume::Work;
 use crate::effect::Effects;
+use crate::handler::Handler;
 use crate::input::LinkEpoch;
 use crate::status::ResyncStatus;
 use crate::wire::{Message, ResyncStep};
@@ -344,8 +345,11 @@ impl Engine {
     /// The target's copy is what the source's is; it is UpToDate when that is durable.
     fn adopt(&mut self, v: usize, source: &Generations, out: &mut Effects) {
         let (node, now) = (self.config.node, self.now);
+        let primary = self.role == types::Role::Primary;
         let superblock = &mut self.volumes[v].metadata().superblock;
         superblock.generations.adopt(source, node, now);
+        let current = &mut superblock.generations.current;
+        current.id = current.id.with_primary(primary);
         superblock.flags.consistent = true;
         superblock.flags.was_up_to_date = true;
         superblock.flags.full_sync = false;
@@ -360,6 +364,7 @@ impl Engine {
         vol.sync = None;
         self.save_bitmap(v, None, out);
         self.set_disk(v, DiskState::UpToDate, "resync done", out);
+        self.run_handler(Handler::AfterResyncTarget, Some(v), out);
         if joined {
             self.send(Message::ResyncEnd { volume, step: ResyncStep::Adopted }, out);
             self.set_replication(v, ReplicationState::Established, "resync done", out);
@@ -375,7 +380,12 @@ impl Engine {
         superblock.generations.settled_with_peer();
         superblock.flags.crashed_primary = false;
         superblock.flags.full_sync = false;
+        superblock.flags.peer_outdated = false;
         self.save_superblock(v, Then::Nothing, out);
+        if self.volumes.iter().all(|vol| vol.sync.is_none()) {
+            self.want_unfence();
+            self.pump_unfence(out);
+        }
     }
 
     /// All marks, in as many messages as it takes.

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::command::{Running, Stage};
 use super::durable::FlushThen;
+use super::fence::FenceStep;
 use super::superblock::Then;
 use super::volume::{Minted, Mode, Quiet, has_data};
 use super::write::DiskPart;
@@ -31,6 +32,11 @@ impl Engine {
                 }
                 self.may_promote(force)?;
                 if self.link.is_none() {
+                    match self.fence_for_promotion(force, out) {
+                        FenceStep::Go => {}
+                        FenceStep::Wait => return Ok(Some(Stage::Fencing)),
+                        FenceStep::No(code) => return Err(self.not_fenced(code)),
+                    }
                     if !self.crash_is_overcome(out) {
                         return Ok(Some(Stage::Start));
                     }
@@ -41,6 +47,9 @@ impl Engine {
                 self.send(Message::RoleRequest { id, role: Role::Primary }, out);
                 Ok(Some(Stage::Asked(id)))
             }
+            // `fence-peer` runs; what it says is looked at from the start.
+            Stage::Fencing if self.is_fencing() => Ok(Some(Stage::Fencing)),
+            Stage::Fencing => Ok(Some(Stage::Start)),
             // The link was lost meanwhile: from the start.
             Stage::Asked(_) if self.link.is_none() => Ok(Some(Stage::Start)),
             Stage::Asked(id) => Ok(Some(Stage::Asked(id))),
@@ -52,6 +61,7 @@ impl Engine {
                 Ok(Some(self.save_promotion(force, out)))
             }
             Stage::Saving(0) => {
+                self.discard_my_data = false;
                 self.set_role(Role::Primary, "primary", out);
                 self.send_role(out);
                 if self.renegotiate_wanted {
@@ -62,6 +72,19 @@ impl Engine {
             }
             other => Ok(Some(other)),
         }
+    }
+
+    /// The peer may be Primary, for all that is known.
+    fn not_fenced(&self, code: Option<i32>) -> Refusal {
+        let (name, peer) = (&self.config.resource, &self.config.peer_name);
+        let code =
+            code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+        let text = format!(
+            "{name}: {peer} is not reached and may be Primary: `fence-peer` did not fence it \
+             ({code}); connect the nodes, fence it, or, if it is sure that nobody works there, run \
+             `repadm primary --force {name}`"
+        );
+        Refusal::new(RefusalKind::State, text)
     }
 
     fn may_promote(&self, force: bool) -> Result<(), Refusal> {
@@ -133,10 +156,15 @@ impl Engine {
                 vol.size = vol.metadata().layout.data_bytes();
             }
             vol.clip_marks();
-            let size = vol.size;
+            let (size, joined) = (vol.size, vol.joined());
             let superblock = &mut vol.metadata().superblock;
             superblock.flags.primary = true;
             superblock.role_intent = Role::Primary;
+            if joined {
+                // Bit 0 of what both have tells who was Primary when they parted (after-sb-0pri).
+                let current = &mut superblock.generations.current;
+                current.id = current.id.with_primary(true);
+            }
             if superblock.agreed_bytes == 0 {
                 superblock.agreed_bytes = size;
             }
@@ -236,16 +264,20 @@ impl Engine {
                 Ok(Some(Stage::Draining))
             }
             Stage::Draining => {
+                self.end_suspension(out);
                 if !self.quiesce(out) {
                     return Ok(Some(Stage::Draining));
                 }
                 let mut saves = 0;
                 for v in 0..self.volumes.len() {
-                    let Some(meta) = self.volumes[v].meta.as_mut() else { continue };
+                    let vol = &mut self.volumes[v];
+                    // Of what the peer has too it is remembered who was Primary when they parted.
+                    let parted = !vol.joined() && vol.minted == Minted::No;
+                    let Some(meta) = vol.meta.as_mut() else { continue };
                     meta.superblock.flags.primary = false;
                     meta.superblock.role_intent = Role::Secondary;
                     let current = &mut meta.superblock.generations.current;
-                    current.id = current.id.with_primary(false);
+                    current.id = current.id.with_primary(parted && current.id.was_primary());
                     self.save_superblock(v, Then::Command, out);
                     saves += 1;
                 }
@@ -253,7 +285,6 @@ impl Engine {
             }
             Stage::Saving(0) => {
                 self.set_role(Role::Secondary, "secondary", out);
-                self.end_suspension(out);
                 self.send_role(out);
                 Ok(None)
             }
@@ -333,8 +364,8 @@ impl Engine {
     }
 
     /// The peer has newer data, and no client of ours has had the device open since the link was
-    /// lost: this node gives the role up.
-    pub(super) fn demote_for_resync(&mut self, out: &mut Effects) {
+    /// lost; or a policy says that this node gives way: it gives the role up.
+    pub(super) fn demote_for_resync(&mut self, cause: &str, out: &mut Effects) {
         for v in 0..self.volumes.len() {
             if let Some(meta) = self.volumes[v].meta.as_mut() {
                 meta.superblock.flags.primary = false;
@@ -342,7 +373,6 @@ impl Engine {
                 self.save_superblock(v, Then::Nothing, out);
             }
         }
-        let cause = "the peer went on alone, and no client here has the device open";
         self.set_role(Role::Secondary, cause, out);
     }
 }

@@ -9,25 +9,35 @@ use super::volume::{Minted, Mode, has_data};
 use super::write::PeerPart;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
-use crate::options::OnNoData;
+use crate::handler::Handler;
 use metadata::{Cause, GenerationId};
 use types::mutation::{self, Mutation};
-use types::{ByteRange, Role, Time};
+use types::{ByteRange, DiskState, Role, Time};
 
-/// The deadline of a suspension.
+/// The deadline of whoever waits for the peer without end.
 pub(super) const NEVER: Time = Time(u64::MAX);
 
 impl Engine {
     /// The peer counts as lost for this volume.
     pub(super) fn decide_alone(&mut self, v: usize, out: &mut Effects) {
-        let vol = &mut self.volumes[v];
-        assert!(!vol.joined(), "a peer that is there is not lost");
+        assert!(!self.volumes[v].joined(), "a peer that is there is not lost");
         if self.suspends(v) {
             return self.suspend(v, out);
+        }
+        if self.volumes[v].readable() {
+            if self.gives_up_unfenced(v) {
+                return self.give_up_in_flight(v, out);
+            }
+            if self.fence_keeps_waiting(v, out) {
+                return;
+            }
         }
         let vol = &mut self.volumes[v];
         vol.mode = Mode::Alone;
         if !vol.readable() {
+            if vol.disk == DiskState::Inconsistent && self.role == Role::Primary {
+                self.run_handler(Handler::PriOnInconDegr, Some(v), out);
+            }
             // Nothing to go on with: what a reader saw of the peer's unsettled writes may never
             // have been.
             self.fail_held(v, out);
@@ -42,6 +52,18 @@ impl Engine {
         if !vol.local.is_empty() || vol.holds_for_peer() {
             self.go_on_alone(v, "the peer is lost and did not answer all writes", out);
         }
+        self.touch(v);
+    }
+
+    /// This node ends, or gives up its role, while it is not known what the peer does: what is in
+    /// flight is not answered, so that nothing was done alone.
+    fn give_up_in_flight(&mut self, v: usize, out: &mut Effects) {
+        self.volumes[v].mode = Mode::Alone;
+        self.give_up_peer_reads(v, out);
+        self.fail_held(v, out);
+        self.end_session(v);
+        self.fail_marked(v, out);
+        self.fail_flushes(v, out);
         self.touch(v);
     }
 
@@ -61,42 +83,6 @@ impl Engine {
         self.fail_marked(v, out);
         if !self.suspends(v) {
             self.fail_flushes(v, out);
-        }
-    }
-
-    /// Whether requests that no good copy can serve wait (`on-no-data-accessible suspend-io`).
-    pub(super) fn suspends(&self, v: usize) -> bool {
-        let vol = &self.volumes[v];
-        let wanted = self.config.options.on_no_data_accessible == OnNoData::SuspendIo;
-        let serves = self.role == Role::Primary && !self.stopping();
-        wanted && serves && !vol.readable() && !vol.peer_has_good()
-    }
-
-    /// Whether they wait now: the wait for a lost peer is over. Nothing is answered meanwhile, not
-    /// even what both disks have.
-    pub(super) fn is_suspended(&self, v: usize) -> bool {
-        let patient = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
-        let waiting = matches!(self.volumes[v].mode, Mode::Waiting { .. });
-        self.suspends(v) && (patient || !waiting) && !self.session_open(v)
-    }
-
-    /// The peer that has the data is waited for without end: it may come back into the session.
-    fn suspend(&mut self, v: usize, out: &mut Effects) {
-        let vol = &mut self.volumes[v];
-        if vol.mode != (Mode::Waiting { deadline: NEVER }) {
-            vol.mode = Mode::Waiting { deadline: NEVER };
-            let text = "I/O is suspended: no UpToDate copy can be reached; connect the peer, or \
-                        attach a disk with the data";
-            out.push(Effect::Event(Event::Warning { text: text.to_owned() }));
-        }
-    }
-
-    /// Nobody waits any longer for data that may never come back.
-    pub(super) fn end_suspension(&mut self, out: &mut Effects) {
-        for v in 0..self.volumes.len() {
-            if self.volumes[v].mode == (Mode::Waiting { deadline: NEVER }) {
-                self.decide_alone(v, out);
-            }
         }
     }
 
@@ -178,6 +164,7 @@ impl Engine {
             }
             if matches!(write.peer, PeerPart::Pending { .. }) {
                 write.peer = PeerPart::Marked;
+                (write.lost_in, write.lost_seq) = (Some(vol.session.id), write.seq);
                 vol.counters.pending -= 1;
             }
         }

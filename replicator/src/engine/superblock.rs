@@ -31,6 +31,8 @@ pub(super) enum Then {
     Adopted,
     /// A copy that lacks a write is Inconsistent.
     Degraded,
+    /// A copy is Outdated.
+    Outdated,
 }
 
 /// Versions of one superblock.
@@ -157,6 +159,10 @@ impl Engine {
             Then::Handshake(epoch) => self.handshake_saved(epoch, out),
             Then::Adopted => self.on_adopted(v, out),
             Then::Degraded => self.lack_is_known(v, out),
+            Then::Outdated => {
+                self.tell_outdated(out);
+                self.outdate_saved();
+            }
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) enum PeerPart {
     Marked,
     /// Marked, and whoever could take the peer's copy for newer is told: may be answered.
     Covered,
+    /// Marked here, and the peer, who went on alone, had received it: done.
+    TakenOver,
     /// Marked, and there is nothing to go on with: answered with an error.
     Failed,
 }
@@ -72,13 +74,17 @@ pub(super) struct LocalWrite {
     pub peer: PeerPart,
     /// A concurrent write of the peer, who is the arbiter, prevailed.
     pub lost_conflict: bool,
+    /// The session that ended before the peer had answered it, and its number there.
+    pub lost_in: Option<u64>,
+    pub lost_seq: u64,
 }
 
 impl Engine {
     /// Whether new writes of clients may be numbered.
     pub(super) fn admits(&self, v: usize) -> bool {
         let vol = &self.volumes[v];
-        !self.holding() && !vol.attaching && !matches!(vol.mode, Mode::Waiting { .. })
+        let waits = matches!(vol.mode, Mode::Waiting { .. });
+        !self.link_holds() && !vol.attaching && !waits && !self.is_suspended_by_user()
     }
 
     /// Numbers what can be numbered.
@@ -154,6 +160,8 @@ impl Engine {
             error: IoError::Io,
             peer,
             lost_conflict: false,
+            lost_in: None,
+            lost_seq: 0,
         };
         vol.local.insert(id, write);
         if send {
@@ -250,7 +258,7 @@ impl Engine {
             (DiskPart::Done, PeerPart::Pending { .. }) if early => Ok(()),
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
             (_, PeerPart::Failed) => Err(write.error),
-            (DiskPart::Done, _) => Ok(()),
+            (DiskPart::Done, _) | (_, PeerPart::TakenOver) => Ok(()),
             (DiskPart::Lost, PeerPart::Acked) => match self.settle_at_peer_alone(v, id, out) {
                 Some(result) => result,
                 None => return,

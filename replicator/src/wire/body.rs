@@ -7,7 +7,7 @@
 use super::header::WireError;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
-use metadata::{Cause, GenerationId, GenerationRecord, Generations, HISTORY};
+use metadata::{Cause, Extent, GenerationId, GenerationRecord, Generations, HISTORY};
 use types::{DiskState, NodeId, Time};
 
 /// No body is longer.
@@ -74,11 +74,51 @@ pub struct Auth {
     pub proof: [u8; 32],
 }
 
+/// What follows from the verdict, for one volume of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Go on in the session.
+    Resume,
+    /// The copies are equal.
+    InSync,
+    /// A resync from here.
+    Source(Extent),
+    /// A resync to here.
+    Target(Extent),
+    /// Connected, with a disk on one side only, or none that is of use.
+    Idle,
+}
+
+impl Plan {
+    /// Every plan, by its number on the wire.
+    const ALL: [Self; 7] = [
+        Self::Resume,
+        Self::InSync,
+        Self::Source(Extent::Bitmap),
+        Self::Source(Extent::Full),
+        Self::Target(Extent::Bitmap),
+        Self::Target(Extent::Full),
+        Self::Idle,
+    ];
+
+    /// What the other node must have found.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Source(extent) => Self::Target(extent),
+            Self::Target(extent) => Self::Source(extent),
+            Self::Resume | Self::InSync | Self::Idle => self,
+        }
+    }
+}
+
 /// What the handshake decides on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Whether the sender is Primary.
     pub primary: bool,
+    /// Whether clients of the sender have a device open now.
+    pub in_use: bool,
     /// Whether no client of the sender has had the device open since the link was lost.
     pub idle: bool,
     /// Options that must be equal, by name.
@@ -186,6 +226,7 @@ struct RawVolume {
 #[derive(Encode, Decode)]
 struct RawState {
     primary: bool,
+    in_use: bool,
     idle: bool,
     settings: Vec<(String, String)>,
     volumes: Vec<RawVolume>,
@@ -316,6 +357,7 @@ pub(super) fn decode_auth(bytes: &[u8]) -> Result<Auth, WireError> {
 pub(super) fn encode_state(state: &State) -> Bytes {
     encode(RawState {
         primary: state.primary,
+        in_use: state.in_use,
         idle: state.idle,
         settings: state.settings.clone(),
         volumes: state.volumes.iter().map(RawVolume::of).collect(),
@@ -331,10 +373,27 @@ pub(super) fn decode_state(bytes: &[u8]) -> Result<State, WireError> {
     let volumes: Result<Vec<_>, _> = raw.volumes.into_iter().map(RawVolume::state).collect();
     Ok(State {
         primary: raw.primary,
+        in_use: raw.in_use,
         idle: raw.idle,
         settings: raw.settings,
         volumes: volumes.map_err(wrong)?,
     })
+}
+
+pub(super) fn encode_plans(plans: &[Plan]) -> Bytes {
+    let number = |plan: &Plan| Plan::ALL.iter().position(|known| known == plan);
+    let number = |plan| number(plan).expect("every plan has a number") as u8;
+    encode(plans.iter().map(number).collect::<Vec<u8>>())
+}
+
+pub(super) fn decode_plans(bytes: &[u8]) -> Result<Vec<Plan>, WireError> {
+    let numbers: Vec<u8> = decode("Plan", bytes)?;
+    if numbers.len() > VOLUMES_MAX {
+        return Err(WireError::Body { kind: "Plan", why: "too many volumes".into() });
+    }
+    let plan = |number: u8| Plan::ALL.get(usize::from(number)).copied();
+    let plans: Option<Vec<Plan>> = numbers.into_iter().map(plan).collect();
+    plans.ok_or_else(|| WireError::Body { kind: "Plan", why: "unknown plan".into() })
 }
 
 pub(super) fn encode_numbers(numbers: &[u64]) -> Bytes {

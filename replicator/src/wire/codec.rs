@@ -52,6 +52,7 @@ kinds! {
     Bye = 7,
     Ping = 8,
     Pong = 9,
+    Plan = 10,
     Write = 16,
     Zero = 17,
     Ack = 18,
@@ -72,19 +73,21 @@ kinds! {
     DiskIs = 51,
     SequenceIs = 52,
     StandIn = 53,
+    Outdate = 54,
 }
 
 impl Kind {
     const fn takes_payload(self) -> bool {
         match self {
             Self::Hello | Self::Auth | Self::State | Self::Bitmap | Self::Refuse => true,
+            Self::Plan => true,
             Self::Write | Self::Settled | Self::ReadDone => true,
             Self::ResyncData | Self::InSync | Self::RoleReply => true,
             Self::Ready | Self::Bye | Self::Ping | Self::Pong | Self::Zero | Self::Ack => false,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read => false,
             Self::ResyncRequest | Self::ResyncFailed | Self::ResyncEnd => false,
             Self::RoleRequest | Self::RoleIs | Self::DiskIs | Self::SequenceIs => false,
-            Self::StandIn => false,
+            Self::StandIn | Self::Outdate => false,
         }
     }
 
@@ -94,6 +97,7 @@ impl Kind {
                 false
             }
             Self::Ping | Self::Pong | Self::RoleRequest | Self::RoleReply | Self::RoleIs => false,
+            Self::Plan | Self::Outdate => false,
             Self::Bitmap | Self::Write | Self::Zero | Self::Ack | Self::Settled => true,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
             Self::ResyncRequest | Self::ResyncData | Self::ResyncFailed => true,
@@ -110,6 +114,7 @@ impl Message {
             Self::Auth(_) => Kind::Auth,
             Self::State(_) => Kind::State,
             Self::Bitmap { .. } => Kind::Bitmap,
+            Self::Plan(_) => Kind::Plan,
             Self::Ready => Kind::Ready,
             Self::Refuse { .. } => Kind::Refuse,
             Self::Bye => Kind::Bye,
@@ -135,6 +140,7 @@ impl Message {
             Self::DiskIs { .. } => Kind::DiskIs,
             Self::SequenceIs { .. } => Kind::SequenceIs,
             Self::StandIn { .. } => Kind::StandIn,
+            Self::Outdate => Kind::Outdate,
         }
     }
 
@@ -156,7 +162,8 @@ impl Message {
             Self::Hello(hello) => return body::encode_hello(hello),
             Self::Auth(auth) => return body::encode_auth(auth),
             Self::State(state) => return body::encode_state(state),
-            Self::Ready | Self::Bye | Self::Ping | Self::Pong => {}
+            Self::Plan(plans) => return body::encode_plans(plans),
+            Self::Ready | Self::Bye | Self::Ping | Self::Pong | Self::Outdate => {}
             Self::Bitmap { volume, from, runs } => {
                 header.volume = volume.0.into();
                 header.offset = (*from).into();
@@ -323,7 +330,9 @@ fn decode_link(kind: Kind, header: &Header, payload: Bytes) -> Result<Message, W
         Kind::Auth => Message::Auth(body::decode_auth(&payload)?),
         Kind::State => Message::State(Box::new(body::decode_state(&payload)?)),
         Kind::Bitmap => Message::Bitmap { volume, from: header.offset.get(), runs: payload },
+        Kind::Plan => Message::Plan(body::decode_plans(&payload)?),
         Kind::Ready => Message::Ready,
+        Kind::Outdate => Message::Outdate,
         Kind::Refuse => Message::Refuse {
             code: refuse_code(seq).ok_or_else(|| wrong("unknown reason"))?,
             text: text(name, &payload)?,
@@ -436,7 +445,7 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
     let all = [h.offset, h.len, h.seq, h.seen, h.settled];
     let (used, flags): ([bool; 5], u32) = match kind {
         Kind::Hello | Kind::Auth | Kind::State | Kind::Ready | Kind::Bye => ([false; 5], 0),
-        Kind::Ping | Kind::Pong => ([false; 5], 0),
+        Kind::Ping | Kind::Pong | Kind::Plan | Kind::Outdate => ([false; 5], 0),
         Kind::Bitmap => ([true, false, false, false, false], 0),
         Kind::Refuse | Kind::ResyncEnd => ([false, false, true, false, false], 0),
         Kind::Write => ([true; 5], FLAG_FUA),

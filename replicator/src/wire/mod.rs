@@ -10,7 +10,7 @@ mod fuzz;
 mod header;
 
 pub use body::{
-    AckKind, Auth, Hello, NonceBytes, Purpose, SideState, State, VolumeHello, VolumeState,
+    AckKind, Auth, Hello, NonceBytes, Plan, Purpose, SideState, State, VolumeHello, VolumeState,
 };
 pub use codec::{Encoded, decode};
 pub(crate) use fuzz::forged;
@@ -41,6 +41,9 @@ pub enum Message {
         /// The coded runs.
         runs: Bytes,
     },
+    /// What the sender's verdict makes of each volume. Nothing is done about it before the receiver
+    /// has found the mirror of it.
+    Plan(Vec<Plan>),
     /// Everything of the handshake has been said and is durable here.
     Ready,
     /// The connection is refused; the sender closes it.
@@ -208,6 +211,9 @@ pub enum Message {
         /// The sequence of the superblock.
         sequence: u64,
     },
+    /// The sender, who is Primary, leaves by order and goes on alone: the receiver makes durable that
+    /// its copies are Outdated, and says so with `DiskIs`.
+    Outdate,
     /// The sender's disk failed, and what its clients are answered rests on the receiver's copy: the
     /// receiver makes a generation and its copy durable, and answers with `FlushDone`.
     StandIn {

@@ -2,10 +2,10 @@
 
 use super::{bytes_of, read};
 use bytes::Bytes;
-use metadata::{Cause, GenerationId, GenerationRecord, Generations, HISTORY};
+use metadata::{Cause, Extent, GenerationId, GenerationRecord, Generations, HISTORY};
 use proptest::prelude::*;
 use replicator::wire::{
-    AckKind, Auth, Hello, Message, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
+    AckKind, Auth, Hello, Message, Plan, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
     VolumeHello, VolumeState,
 };
 use types::{ByteRange, DiskState, EXTENT_BYTES, NodeId, Role, Time, VolumeId};
@@ -109,8 +109,25 @@ fn state() -> impl Strategy<Value = State> {
         });
     let settings = prop::collection::vec(any::<(String, String)>(), 0..4);
     (any::<bool>(), settings, prop::collection::vec(volumes, 0..3)).prop_map(
-        |(primary, settings, volumes)| State { primary, idle: !primary, settings, volumes },
+        |(primary, settings, volumes)| State {
+            primary,
+            in_use: primary,
+            idle: !primary,
+            settings,
+            volumes,
+        },
     )
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    use Plan::{Idle, InSync, Resume, Source, Target};
+    prop_oneof![
+        Just(Resume),
+        Just(InSync),
+        Just(Idle),
+        any::<bool>().prop_map(|full| Source(if full { Extent::Full } else { Extent::Bitmap })),
+        any::<bool>().prop_map(|full| Target(if full { Extent::Full } else { Extent::Bitmap })),
+    ]
 }
 
 fn handshake() -> impl Strategy<Value = Message> {
@@ -126,6 +143,7 @@ fn handshake() -> impl Strategy<Value = Message> {
             runs
         }),
         (code, any::<String>()).prop_map(|(code, text)| Message::Refuse { code, text }),
+        prop::collection::vec(plan(), 0..5).prop_map(Message::Plan),
         Just(Message::Ready),
         Just(Message::Bye),
         Just(Message::Ping),

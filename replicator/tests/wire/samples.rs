@@ -1,9 +1,9 @@
 //! At least one message of each kind, with a value in every field that the kind has.
 
 use bytes::Bytes;
-use metadata::{Cause, GenerationId, GenerationRecord, Generations};
+use metadata::{Cause, Extent, GenerationId, GenerationRecord, Generations};
 use replicator::wire::{
-    AckKind, Auth, Hello, Message, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
+    AckKind, Auth, Hello, Message, Plan, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
     VolumeHello, VolumeState,
 };
 use types::{ByteRange, DiskState, NodeId, Role, Time, VolumeId};
@@ -27,11 +27,25 @@ fn handshake() -> Vec<(&'static str, Message)> {
         ("auth", Message::Auth(Auth { proof: std::array::from_fn(|i| i as u8) })),
         ("state", Message::State(Box::new(state()))),
         ("bitmap", Message::Bitmap { volume: VOLUME, from: 77, runs }),
+        ("plan", Message::Plan(plans())),
         ("ready", Message::Ready),
         ("refuse", Message::Refuse { code: RefuseCode::Authentication, text }),
         ("bye", Message::Bye),
         ("ping", Message::Ping),
         ("pong", Message::Pong),
+    ]
+}
+
+/// Each of them, in the order of their numbers.
+fn plans() -> Vec<Plan> {
+    vec![
+        Plan::Resume,
+        Plan::InSync,
+        Plan::Source(Extent::Bitmap),
+        Plan::Source(Extent::Full),
+        Plan::Target(Extent::Bitmap),
+        Plan::Target(Extent::Full),
+        Plan::Idle,
     ]
 }
 
@@ -87,6 +101,7 @@ fn states() -> Vec<(&'static str, Message)> {
         ("disk-is", Message::DiskIs { volume: VOLUME, disk: DiskState::Diskless }),
         ("sequence-is", Message::SequenceIs { volume: VOLUME, sequence: 0x23 }),
         ("stand-in", Message::StandIn { volume: VOLUME, id: 0x24 }),
+        ("outdate", Message::Outdate),
     ]
 }
 
@@ -151,6 +166,7 @@ fn state() -> State {
     };
     State {
         primary: true,
+        in_use: true,
         idle: false,
         settings: vec![("protocol".to_owned(), "C".to_owned())],
         volumes: vec![volume],

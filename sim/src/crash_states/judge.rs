@@ -134,7 +134,7 @@ fn meet(bench: &mut Bench, victim: usize) {
     bench.must_agree = true;
     for node in [victim, 1 - victim] {
         if bench.engine(node).is_some() {
-            let connected = bench.obey(node, Command::Connect);
+            let connected = bench.obey(node, Command::Connect { discard_my_data: false });
             connected.expect("an order to connect is never refused");
         } else {
             bench.start(node, true);

@@ -323,7 +323,7 @@ fn full_sync(bench: &mut Bench, source: usize, target: usize) {
     flush(bench, source);
     bench.record();
     for node in [source, target] {
-        must_obey(bench, node, Command::Connect);
+        must_obey(bench, node, Command::Connect { discard_my_data: false });
     }
     bench.run_until("the resync has begun", |bench| {
         bench.engine(source).is_some_and(|engine| engine.status().volumes[0].resync.is_some())
@@ -346,7 +346,7 @@ fn resync(bench: &mut Bench, source: usize) {
     bench.run_for(AFTERWARDS);
     bench.record();
     for node in [0, 1] {
-        must_obey(bench, node, Command::Connect);
+        must_obey(bench, node, Command::Connect { discard_my_data: false });
     }
     bench.run_until("the resync has begun", |bench| {
         bench.engine(source).is_some_and(|engine| engine.status().volumes[0].resync.is_some())

@@ -56,7 +56,7 @@ impl World {
     pub(crate) fn check_answer(&mut self, node: usize, volume: usize) {
         let Some(status) = self.status(node) else { return };
         let volume = &status.volumes[volume];
-        if volume.suspended {
+        if volume.suspended.any() {
             let text = format!("node {node} volume {} answers while it is suspended", volume.id);
             self.fail("suspended", text);
         }

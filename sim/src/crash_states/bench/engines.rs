@@ -35,7 +35,7 @@ impl Bench {
         let (volume, granule) = (VOLUME, SECTOR_BYTES);
         self.order(node, Command::Attach { volume, recovered, granule });
         if self.nodes[node].seeks_peer {
-            self.order(node, Command::Connect);
+            self.order(node, Command::Connect { discard_my_data: false });
         }
     }
 
@@ -111,7 +111,11 @@ impl Bench {
                 self.note(|| format!("node {node}: order {} {result:?}", id.0));
                 self.commands.insert(id, Some(result));
             }
-            Effect::Detached { .. } => {}
+            // None is configured.
+            Effect::Handler { id, .. } => {
+                self.input(node, Input::HandlerDone { id, exit: Some(0) });
+            }
+            Effect::Inspected(_) | Effect::Detached { .. } => {}
             Effect::Event(event) => self.event(node, &event),
         }
     }

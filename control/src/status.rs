@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use types::{ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId};
+use types::{
+    ConflictCounts, ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId,
+};
 
 /// A resource at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -249,9 +251,9 @@ pub struct Counters {
     /// Bitmap pages written.
     pub bm_writes: u64,
     /// Concurrent writes in which this node's prevailed.
-    pub conflicts_won: u64,
+    pub conflicts_won: ConflictCounts,
     /// Concurrent writes in which the peer's prevailed.
-    pub conflicts_lost: u64,
+    pub conflicts_lost: ConflictCounts,
     /// Writes of this node that the peer answered as superseded.
     pub superseded: u64,
     /// Requests of clients not yet answered.

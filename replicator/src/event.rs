@@ -2,7 +2,9 @@
 
 use metadata::GenerationId;
 use std::fmt;
-use types::{ByteRange, ConnectionState, DiskState, ReplicationState, Role, VolumeId};
+use types::{
+    ByteRange, ConflictKind, ConnectionState, DiskState, ReplicationState, Role, VolumeId,
+};
 
 /// Something that an operator may want to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ pub enum Event {
     /// Both nodes have written alone; a policy settles that, or an operator must.
     SplitBrain { volume: VolumeId, settled: bool, text: String },
     /// Two clients wrote the same place at once, one on each node.
-    Conflict { volume: VolumeId, local: ByteRange, peer: ByteRange, won: bool },
+    Conflict { volume: VolumeId, local: ByteRange, peer: ByteRange, kind: ConflictKind, won: bool },
     /// A connection was refused, here or by the peer.
     Refused { text: String },
     /// A disk failed.
@@ -120,9 +122,10 @@ impl fmt::Display for Event {
             ),
             Self::Generation { id, cause, .. } => write!(f, "new generation {id}: {cause}"),
             Self::SplitBrain { text, .. } => f.write_str(text),
-            Self::Conflict { local, peer, won, .. } => write!(
+            Self::Conflict { local, peer, kind, won, .. } => write!(
                 f,
-                "concurrent writes: here {local}, at the peer {peer}; {} prevails",
+                "concurrent writes ({}): here {local}, at the peer {peer}; {} prevails",
+                kind.as_str(),
                 if *won { "ours" } else { "the peer's" }
             ),
             Self::Refused { text } | Self::Warning { text } => f.write_str(text),

@@ -1,7 +1,7 @@
 //! A picture of an engine, for status output and metrics.
 
 use metadata::{Flags, Generations};
-use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
+use types::{ConflictCounts, ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
 
 /// A resource at one moment.
 #[derive(Clone, Debug)]
@@ -114,10 +114,12 @@ pub struct Counters {
     pub repaired_blocks: u64,
     /// Bitmap pages written.
     pub bm_writes: u64,
-    /// Concurrent writes in which this node's prevailed.
-    pub conflicts_won: u64,
-    /// Concurrent writes in which the peer's prevailed.
-    pub conflicts_lost: u64,
+    /// Writes of the peer that were concurrent with ours, which prevailed: each counts once, by how
+    /// our first such write lies to it.
+    pub conflicts_won: ConflictCounts,
+    /// Writes of ours that were concurrent with the peer's, which prevailed: each counts once, by
+    /// how it lies to the peer's first such write.
+    pub conflicts_lost: ConflictCounts,
     /// Writes of this node's clients that the peer answered as superseded.
     pub superseded: u64,
     /// Requests of clients not yet answered.

@@ -270,8 +270,18 @@ impl Script {
 
     /// As [`Self::write`], without waiting.
     pub fn ask_write(&mut self, node: usize, block: u64, tag: u64) -> Asking {
-        let range = BlockRange::new(block, block + 1).bytes();
-        let data = bytes_of_tag(tag, BLOCK_BYTES);
+        self.ask_write_blocks(node, block..block + 1, tag)
+    }
+
+    /// Writes a number to each of these blocks with one request, without waiting.
+    pub fn ask_write_blocks(
+        &mut self,
+        node: usize,
+        blocks: std::ops::Range<u64>,
+        tag: u64,
+    ) -> Asking {
+        let range = BlockRange::new(blocks.start, blocks.end).bytes();
+        let data = bytes_of_tag(tag, range.len);
         self.ask(node, ClientOp::Write { range, data, fua: false }, Asked::Write(tag), range)
     }
 

@@ -1,10 +1,11 @@
-//! The vocabulary of replication: ids, ranges, time, states.
+//! The vocabulary of replication: ids, ranges, time, states, conflicts.
 //!
 //! Every other crate speaks in these words, and they are the words of logs, status output and
 //! documentation too. Nothing here has behaviour beyond its own arithmetic and spelling.
 
 #![forbid(unsafe_code)]
 
+mod conflict;
 mod id;
 pub mod mutation;
 mod prng;
@@ -12,6 +13,7 @@ mod range;
 mod state;
 mod time;
 
+pub use conflict::{ConflictCounts, ConflictKind};
 pub use id::{NodeId, VolumeId};
 pub use prng::Prng;
 pub use range::{

@@ -7,7 +7,7 @@
 use super::{pairs, progress};
 use control::{ResourceStatus, VolumeStatus};
 use std::fmt::Write as _;
-use types::{ConnectionState, VolumeId};
+use types::{ConflictCounts, ConflictKind, ConnectionState, VolumeId};
 
 /// A volume, and what is known of it.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Up {
     flags: String,
     used_by: String,
     progress: Option<String>,
-    remark: Option<String>,
+    remarks: Vec<String>,
 }
 
 impl Up {
@@ -48,9 +48,26 @@ impl Up {
             flags: format!("{protocol} {}-----", if volume.suspended { 's' } else { 'r' }),
             used_by: used_by.join(" "),
             progress: volume.resync.as_ref().map(progress::line),
-            remark: resource.split_brain.as_deref().map(super::split_brain),
+            remarks: (resource.split_brain.as_deref().map(super::split_brain).into_iter())
+                .chain(conflicts(volume))
+                .collect(),
         }
     }
+}
+
+/// How often both nodes' clients wrote one place at once, if they did.
+fn conflicts(volume: &VolumeStatus) -> Option<String> {
+    let one = |whose: &str, counts: &ConflictCounts| {
+        let kinds = ConflictKind::ALL.into_iter().filter(|kind| counts.of(*kind) > 0);
+        let kinds: Vec<_> =
+            kinds.map(|kind| format!("{} {}", counts.of(kind), kind.as_str())).collect();
+        (!kinds.is_empty())
+            .then(|| format!("{whose} prevailed in {} ({})", counts.total(), kinds.join(", ")))
+    };
+    let won = one("ours", &volume.counters.conflicts_won);
+    let lost = one("the peer's", &volume.counters.conflicts_lost);
+    let said: Vec<_> = won.into_iter().chain(lost).collect();
+    (!said.is_empty()).then(|| format!("concurrent writes: {}", said.join(", ")))
 }
 
 /// How many clients are named; the others are counted.
@@ -101,7 +118,7 @@ pub fn text(rows: &[Row]) -> String {
             Some(up) => {
                 let line = format!("{line} {}  {}", up.flags, up.used_by);
                 let _ = writeln!(text, "{}", line.trim_end());
-                for below in up.progress.iter().chain(&up.remark) {
+                for below in up.progress.iter().chain(&up.remarks) {
                     let _ = writeln!(text, "    {below}");
                 }
             }

@@ -4,7 +4,9 @@ use control::{
     ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
     ResourceStatus, ResyncProgress, VolumeStatus,
 };
-use types::{ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId};
+use types::{
+    ConflictCounts, ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId,
+};
 
 /// 2026-11-21 03:07:23 UTC.
 const THEN: u64 = 1_795_230_443_000;
@@ -218,8 +220,9 @@ pub(crate) fn two_volumes() -> ResourceStatus {
         requests: 4711,
     };
     second.clients = vec![client("process 4242"), client("10.0.0.5:40112")];
-    second.counters.conflicts_won = 2;
-    second.counters.conflicts_lost = 1;
+    second.counters.conflicts_won =
+        ConflictCounts { same: 1, partial: 1, ..ConflictCounts::default() };
+    second.counters.conflicts_lost = ConflictCounts { covered: 1, ..ConflictCounts::default() };
     status.volumes.push(second);
     status.resumed = 3;
     status

@@ -11,9 +11,9 @@
 use super::progress::percent_down;
 use super::words::Words;
 use super::{blocks_kib, kib, yes_no};
-use control::{ResourceStatus, VolumeStatus};
+use control::{Counters, ResourceStatus, VolumeStatus};
 use std::fmt::Write as _;
-use types::{ConnectionState, ReplicationState, Role, VolumeId};
+use types::{ConflictKind, ConnectionState, ReplicationState, Role, VolumeId};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,13 +104,28 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
                 .pair("repaired-blocks", counters.repaired_blocks)
                 .end();
         }
-        let conflicts = counters.conflicts_won + counters.conflicts_lost;
-        if conflicts + counters.superseded > 0 {
-            Words::indented(text, 6)
-                .pair("conflicts-won", counters.conflicts_won)
-                .pair("conflicts-lost", counters.conflicts_lost)
-                .pair("superseded", counters.superseded)
-                .end();
+        conflicts(text, counters);
+    }
+}
+
+/// Conflicts, if there were any: how many, and how our writes lay to the peer's.
+fn conflicts(text: &mut String, counters: &Counters) {
+    let Counters { conflicts_won: won, conflicts_lost: lost, superseded, .. } = counters;
+    if won.total() + lost.total() + superseded == 0 {
+        return;
+    }
+    Words::indented(text, 6)
+        .pair("conflicts-won", won.total())
+        .pair("conflicts-lost", lost.total())
+        .pair("superseded", superseded)
+        .end();
+    for (name, counts) in [("won", won), ("lost", lost)] {
+        if counts.total() > 0 {
+            let mut words = Words::block(text, 6);
+            for kind in ConflictKind::ALL {
+                words.pair(&format!("{name}-{}", kind.as_str()), counts.of(kind));
+            }
+            words.end();
         }
     }
 }

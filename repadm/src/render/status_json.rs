@@ -3,7 +3,7 @@
 //! Sizes are in KiB, as there. Ours are: on a resource `split-brain`, `restoring`, `node-name`,
 //! `resumed`, `strangers-refused`, `last-refusal`, `protocol`, `conflicts`; on a device
 //! `backing-dev`, `meta-disk`, `backend`, `generation` (the current identifier), `generations` (all
-//! of them), `conflicts`, `clients`, `nbd-uris`, `suspended`, `al-hits`, `al-misses`,
+//! of them), `conflicts`, `conflicts-by-kind` (how this node's write lies to the peer's), `clients`, `nbd-uris`, `suspended`, `al-hits`, `al-misses`,
 //! `read-errors`, `write-errors`, `repaired-blocks`; on a peer device `resync-sent`, `undurable`
 //! and `undurable-writes`: what the peer has answered and is not known durable there.
 
@@ -79,8 +79,9 @@ fn device(volume: &VolumeStatus) -> Value {
         "generation": volume.generations.as_ref().map(|generations| &generations.current.id),
         "generations": generations(volume),
         "conflicts": conflicts(volume),
-        "conflicts-won": counters.conflicts_won,
-        "conflicts-lost": counters.conflicts_lost,
+        "conflicts-won": counters.conflicts_won.total(),
+        "conflicts-lost": counters.conflicts_lost.total(),
+        "conflicts-by-kind": { "won": counters.conflicts_won, "lost": counters.conflicts_lost },
         "superseded": counters.superseded,
         "clients": volume.clients,
         "nbd-uris": volume.nbd_uris,
@@ -89,7 +90,7 @@ fn device(volume: &VolumeStatus) -> Value {
 
 /// How often both nodes' clients wrote one place at once.
 const fn conflicts(volume: &VolumeStatus) -> u64 {
-    volume.counters.conflicts_won + volume.counters.conflicts_lost
+    volume.counters.conflicts_won.total() + volume.counters.conflicts_lost.total()
 }
 
 /// The identifiers and flags, or null without a disk.

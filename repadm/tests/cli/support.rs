@@ -139,10 +139,12 @@ pub(crate) fn refused(exit: u8, text: &str) -> Vec<Reply> {
 
 /// r0, Primary here and Secondary there.
 pub(crate) fn r0() -> ResourceStatus {
+    let no_conflicts = json!({"same": 0, "covers": 0, "covered": 0, "partial": 0});
     let counters = json!({
         "read-bytes": 0, "written-bytes": 0, "sent-bytes": 0, "received-bytes": 0,
         "al-writes": 0, "al-hits": 0, "al-misses": 0, "bm-writes": 0, "read-errors": 0,
-        "write-errors": 0, "repaired-blocks": 0, "conflicts-won": 0, "conflicts-lost": 0, "superseded": 0,
+        "write-errors": 0, "repaired-blocks": 0, "superseded": 0,
+        "conflicts-won": no_conflicts, "conflicts-lost": no_conflicts,
         "upper-pending": 0, "lower-pending": 0, "pending": 0, "unacked": 0,
     });
     let volume = json!({

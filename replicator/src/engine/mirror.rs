@@ -12,8 +12,8 @@ use super::volume::{Minted, Payload, Work};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
-use types::ByteRange;
 use types::mutation::{self, Mutation};
+use types::{ByteRange, ConflictKind};
 
 /// How far a write of the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,9 @@ impl Engine {
     }
 
     /// Which of our writes are concurrent with it, and what is left of it.
+    ///
+    /// A conflict is counted once for each write that loses, by the first write of the arbiter's
+    /// that it loses to: so both nodes count the same conflicts, seen from either side.
     fn judge(
         &mut self,
         v: usize,
@@ -115,26 +118,28 @@ impl Engine {
         let arbiter = self.config.is_arbiter() || mutation::on(Mutation::ArbiterOnBoth);
         let vol = &mut self.volumes[v];
         let mut rest = vec![range];
-        let mut conflict = None;
+        let mut prevailed = false;
         let after_seen: Vec<_> = vol.by_seq.range(seen + 1..).map(|(_, id)| *id).collect();
         for id in after_seen {
             let ours = vol.local.get_mut(&id).expect("a numbered write is remembered");
             if !ours.range.overlaps(range) {
                 continue;
             }
-            conflict.get_or_insert(ours.range);
             if arbiter && !mutation::on(Mutation::LoserKept) {
                 let cover = ours.range;
                 rest = rest.into_iter().flat_map(|part| part.subtract(cover)).collect();
-            } else if !ours.lost_conflict {
-                ours.lost_conflict = true;
-                vol.counters.conflicts_lost += 1;
             }
-        }
-        if let Some(local) = conflict {
-            vol.counters.conflicts_won += u64::from(arbiter);
-            let volume = vol.id;
-            out.push(Effect::Event(Event::Conflict { volume, local, peer: range, won: arbiter }));
+            let loser_is_known = if arbiter { &mut prevailed } else { &mut ours.lost_conflict };
+            if std::mem::replace(loser_is_known, true) {
+                continue;
+            }
+            let kind = ConflictKind::of(ours.range, range);
+            let counters = &mut vol.counters;
+            let counts =
+                if arbiter { &mut counters.conflicts_won } else { &mut counters.conflicts_lost };
+            counts.note(kind);
+            let (volume, local, peer) = (vol.id, ours.range, range);
+            out.push(Effect::Event(Event::Conflict { volume, local, peer, kind, won: arbiter }));
         }
         rest
     }

@@ -1,8 +1,9 @@
 //! Both nodes write the same few blocks at once, over a cable that is far: DP1, DP4, DP6.
 
 use super::{MIB, Report, Scale};
-use crate::cluster::{Cluster, Setup};
+use crate::cluster::{Cluster, Setup, Status};
 use crate::load::{Load, Plan};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     let loaded = load.finish()?;
     loaded.check(&BTreeMap::new())?;
     cluster.wait_settled()?;
+    let (alpha, beta) = (cluster.alpha.status()?, cluster.beta.status()?);
+    mirrored(&alpha, &beta)?;
+    mirrored(&beta, &alpha)?;
     let mut conflicts = Vec::new();
     for node in cluster.nodes() {
         let status = node.status()?;
@@ -40,4 +44,26 @@ pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     ));
     cluster.down_and_compare()?;
     cluster.finish()
+}
+
+/// What one node has won the other has lost, kind by kind as seen from the other side, and was
+/// answered that it was superseded.
+fn mirrored(winner: &Status, loser: &Status) -> anyhow::Result<()> {
+    let number = |status: &Status, key: &str| {
+        status.value().pointer(&format!("/devices/0/{key}")).and_then(Value::as_u64)
+    };
+    for (won, lost) in
+        [("same", "same"), ("covers", "covered"), ("covered", "covers"), ("partial", "partial")]
+    {
+        let won = number(winner, &format!("conflicts-by-kind/won/{won}"));
+        let lost = number(loser, &format!("conflicts-by-kind/lost/{lost}"));
+        anyhow::ensure!(won.is_some() && won == lost, "{}\n{}", winner.value(), loser.value());
+    }
+    let won = number(winner, "conflicts-won");
+    let (lost, superseded) = (number(loser, "conflicts-lost"), number(loser, "superseded"));
+    anyhow::ensure!(
+        won == lost && lost == superseded,
+        "won {won:?}, lost {lost:?}, superseded {superseded:?}"
+    );
+    Ok(())
 }

@@ -56,6 +56,29 @@ pub enum Command {
     Connect {
         /// The resource.
         resource: String,
+        /// After a split brain: what was written here since may be thrown away.
+        discard_my_data: bool,
+    },
+    /// What both nodes have, and what they would decide if they connected. Answered by
+    /// [`Answer::SplitBrain`](crate::Answer::SplitBrain).
+    SplitBrain {
+        /// The resource.
+        resource: String,
+    },
+    /// Take the local copies for Outdated.
+    Outdate {
+        /// The resource.
+        resource: String,
+    },
+    /// Let I/O stand still.
+    SuspendIo {
+        /// The resource.
+        resource: String,
+    },
+    /// Let I/O go on, whatever it stands still for.
+    ResumeIo {
+        /// The resource.
+        resource: String,
     },
     /// Leave the peer.
     Disconnect {
@@ -112,7 +135,11 @@ impl Command {
             Self::Down { resource, .. }
             | Self::Attach { resource, .. }
             | Self::Detach { resource, .. }
-            | Self::Connect { resource }
+            | Self::Connect { resource, .. }
+            | Self::SplitBrain { resource }
+            | Self::Outdate { resource }
+            | Self::SuspendIo { resource }
+            | Self::ResumeIo { resource }
             | Self::Disconnect { resource }
             | Self::Primary { resource, .. }
             | Self::Secondary { resource, .. }
@@ -130,6 +157,10 @@ impl Command {
             Self::Attach { .. } => "attach",
             Self::Detach { .. } => "detach",
             Self::Connect { .. } => "connect",
+            Self::SplitBrain { .. } => "split-brain",
+            Self::Outdate { .. } => "outdate",
+            Self::SuspendIo { .. } => "suspend-io",
+            Self::ResumeIo { .. } => "resume-io",
             Self::Disconnect { .. } => "disconnect",
             Self::Primary { .. } => "primary",
             Self::Secondary { .. } => "secondary",

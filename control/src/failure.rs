@@ -11,6 +11,9 @@ pub mod exit {
     pub const USAGE: u8 = 1;
     /// A wait timed out.
     pub const TIMEOUT: u8 = 5;
+    /// `outdate`: the disk is worth less than Outdated already. DRBD's code, which scripts for
+    /// `fence-peer` know.
+    pub const LOWER: u8 = 5;
     /// Invalid configuration; no metadata; metadata in the way; disk missing or in use.
     pub const CONFIG: u8 = 10;
     /// A change of state was refused.

@@ -12,15 +12,20 @@ mod command;
 mod failure;
 pub mod frame;
 mod reply;
+mod report;
 mod status;
 
 pub use client::Client;
 pub use command::{Command, Request, RequestError};
 pub use failure::{Failure, exit};
 pub use reply::{Answer, DaemonVersion, Reply};
+pub use report::{
+    CopyReport, MarksReport, Outcome, PolicyReport, RangeReport, SplitBrainReport, VerdictReport,
+    VolumeReport,
+};
 pub use status::{
     ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
-    ResourceStatus, ResyncProgress, VolumeStatus,
+    ResourceStatus, ResyncProgress, Suspended, VolumeStatus,
 };
 
 /// The version of this protocol. A daemon answers requests of its own version only.

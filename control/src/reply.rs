@@ -1,6 +1,6 @@
 //! What a daemon answers.
 
-use crate::{Failure, ResourceStatus};
+use crate::{Failure, ResourceStatus, SplitBrainReport};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -33,6 +33,8 @@ pub enum Answer {
     Version(DaemonVersion),
     /// The resources, by name.
     Status(Vec<ResourceStatus>),
+    /// What both nodes have of a resource.
+    SplitBrain(Box<SplitBrainReport>),
 }
 
 /// Who the daemon is.

@@ -94,8 +94,8 @@ pub struct VolumeStatus {
     pub undurable_writes: u64,
     /// Their bytes.
     pub undurable_bytes: u64,
-    /// Requests wait because no good copy can be reached.
-    pub suspended: bool,
+    /// Why I/O stands still, if it does.
+    pub suspended: Suspended,
     /// The name of its export.
     pub export: String,
     /// URIs under which clients reach it.
@@ -112,6 +112,25 @@ pub struct VolumeStatus {
     pub flags: Option<FlagStatus>,
     /// What was counted.
     pub counters: Counters,
+}
+
+/// Why I/O stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Suspended {
+    /// `suspend-io`.
+    pub user: bool,
+    /// No good copy can be reached (`on-no-data-accessible suspend-io`).
+    pub no_data: bool,
+    /// The lost peer is not known to stand still (`fencing resource-and-stonith`).
+    pub fencing: bool,
+}
+
+impl Suspended {
+    /// Whether there is a reason.
+    pub const fn any(self) -> bool {
+        self.user || self.no_data || self.fencing
+    }
 }
 
 /// Who has a volume open.

@@ -113,7 +113,16 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
             daemon.attach(resource, *volume, config.clone()).await?;
         }
         Command::Detach { resource, volume } => daemon.detach(resource, *volume).await?,
-        Command::Connect { resource } => daemon.connect(resource).await?,
+        Command::Connect { resource, discard_my_data } => {
+            daemon.connect(resource, *discard_my_data).await?;
+        }
+        Command::SplitBrain { resource } => {
+            let report = daemon.split_brain(resource).await?;
+            return Ok((notes, Answer::SplitBrain(Box::new(report))));
+        }
+        Command::Outdate { resource } => daemon.outdate(resource).await?,
+        Command::SuspendIo { resource } => daemon.suspend_io(resource, true).await?,
+        Command::ResumeIo { resource } => daemon.suspend_io(resource, false).await?,
         Command::Disconnect { resource } => daemon.disconnect(resource).await?,
         Command::Primary { resource, force } => notes = daemon.primary(resource, *force).await?,
         Command::Secondary { resource, force } => daemon.secondary(resource, *force).await?,
@@ -187,7 +196,7 @@ mod tests {
             let down = ask(&mut stream, &request(down)).await;
             assert_eq!(down, Reply::Done(Answer::Nothing), "there is nothing to do");
             for command in [
-                Command::Connect { resource: "r0".into() },
+                Command::Connect { resource: "r0".into(), discard_my_data: false },
                 Command::Status { resource: Some("r0".into()) },
                 Command::WaitConnect { resource: "r0".into(), timeout: None },
             ] {

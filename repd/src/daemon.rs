@@ -10,7 +10,7 @@ use crate::nbd_listener::NbdListener;
 use crate::options::{NbdAddress, Options, Paths};
 use crate::resource::{Ended, Order, Resource};
 use crate::state_dir::{Remembered, StateDir, StateError};
-use control::{DaemonVersion, Failure, ResourceStatus, exit};
+use control::{DaemonVersion, Failure, ResourceStatus, SplitBrainReport, exit};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -271,11 +271,30 @@ impl Daemon {
     }
 
     /// Seeks the peer.
-    pub(crate) async fn connect(&self, name: &str) -> Result<(), Failure> {
+    pub(crate) async fn connect(&self, name: &str, discard_my_data: bool) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
-        entry.resource.order(Order::Connect).await?;
+        entry.resource.order(Order::Connect { discard_my_data }).await?;
         self.change(&entry, |remembered| remembered.connect = true)
+    }
+
+    /// What both nodes have, and what they would decide.
+    pub(crate) async fn split_brain(&self, name: &str) -> Result<SplitBrainReport, Failure> {
+        self.entry(name)?.resource.inspect().await
+    }
+
+    /// Takes the local copies for Outdated.
+    pub(crate) async fn outdate(&self, name: &str) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let _turn = entry.turn.lock().await;
+        entry.resource.order(Order::Outdate).await
+    }
+
+    /// Lets I/O stand still, or go on. Not in turn: an order that waits for I/O must not keep it
+    /// from going on.
+    pub(crate) async fn suspend_io(&self, name: &str, suspend: bool) -> Result<(), Failure> {
+        let order = if suspend { Order::SuspendIo } else { Order::ResumeIo };
+        self.entry(name)?.resource.order(order).await
     }
 
     /// Leaves the peer.

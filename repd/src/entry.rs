@@ -52,7 +52,7 @@ impl Entry {
             }
         }
         if remembered.connect {
-            self.resource.order(Order::Connect).await?;
+            self.resource.order(Order::Connect { discard_my_data: false }).await?;
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Runs the handlers of the configuration: an operator's commands for what should be noticed.
 //!
 //! A handler is a shell command with DRBD's variables in its environment. It runs on the main
-//! thread, never on a resource's: however long it takes, no request waits for it. It is given
-//! [`PATIENCE`], then it and what it has started in its process group are killed. Its exit code
-//! and what it printed are logged.
+//! thread, never on a resource's: however long it takes, no request waits for it, but where the
+//! engine says so. It is given [`PATIENCE`], then it and what it has started in its process group
+//! are killed. Its exit code and what it printed are logged, and the engine is told the code.
+//! Handlers of one resource run one after the other; but `fence-peer`, which clients may be
+//! waiting for, at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a handler may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +25,15 @@ const OUTPUT_BYTES: usize = 4096;
 /// Handlers that may wait to be run, of each resource. More are dropped, and that is logged.
 const WAITING: usize = 64;
 
-/// A handler to be run.
+/// A handler to be run, and who is told of its end.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) handler: Handler,
+    /// Told its exit code, if it has one.
+    pub(crate) done: oneshot::Sender<Option<i32>>,
+}
+
+/// A handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Handler {
     /// The resource, for the log.
@@ -49,6 +59,16 @@ pub(crate) enum Outcome {
     NotRun,
 }
 
+impl Outcome {
+    /// The exit code, if it ended by itself.
+    const fn code(self) -> Option<i32> {
+        match self {
+            Self::Exit(code) => Some(code),
+            Self::Signal(_) | Self::TooLong | Self::NotRun => None,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,30 +82,50 @@ impl fmt::Display for Outcome {
 
 /// Where a resource's thread leaves handlers to be run, one after the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Handlers(mpsc::Sender<Handler>);
+pub(crate) struct Handlers(mpsc::Sender<Job>);
 
 impl Handlers {
     /// With the other end, for [`serve`].
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Handler>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Job>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self(sender), receiver)
     }
 
-    /// Has it run, soon. Never waits.
-    pub(crate) fn start(&self, handler: Handler) {
-        if let Err(refused) = self.0.try_send(handler) {
-            let name = refused.into_inner().name;
+    /// Has it run, soon; its exit code comes, or the channel is closed. Never waits.
+    pub(crate) fn start(&self, handler: Handler) -> oneshot::Receiver<Option<i32>> {
+        let (done, ended) = oneshot::channel();
+        if let Err(refused) = self.0.try_send(Job { handler, done }) {
+            let name = refused.into_inner().handler.name;
             tracing::error!(handler = name, "not run: too many handlers are waiting");
         }
+        ended
     }
 }
 
-/// Runs what comes, one after the other, until nobody can send more. To be spawned on the main
-/// thread.
-pub(crate) async fn serve(mut handlers: mpsc::Receiver<Handler>) {
-    while let Some(handler) = handlers.recv().await {
-        run(&handler, PATIENCE).await;
+/// Runs what comes until nobody can send more. To be spawned on the main thread.
+pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>) {
+    let (queue, mut waiting) = mpsc::channel::<Job>(WAITING);
+    let one_by_one = tokio::task::spawn_local(async move {
+        while let Some(job) = waiting.recv().await {
+            run_job(job).await;
+        }
+    });
+    while let Some(job) = jobs.recv().await {
+        if job.handler.name == replicator::Handler::FencePeer.as_str() {
+            tokio::task::spawn_local(run_job(job));
+        } else if let Err(refused) = queue.try_send(job) {
+            let name = refused.into_inner().handler.name;
+            tracing::error!(handler = name, "not run: too many handlers are waiting");
+        }
     }
+    drop(queue);
+    let _ = one_by_one.await;
+}
+
+async fn run_job(Job { handler, done }: Job) {
+    let outcome = run(&handler, PATIENCE).await;
+    // Whoever asked may have ended.
+    let _ = done.send(outcome.code());
 }
 
 /// Runs one, and logs what comes of it.
@@ -179,7 +219,7 @@ pub(crate) fn environment(
     resource: &config::Resource,
     me: &config::Host,
     peer: &config::Host,
-    connection: types::ConnectionState,
+    status: &replicator::Status,
     volume: Option<types::VolumeId>,
 ) -> BTreeMap<String, String> {
     let family = |host: &config::Host| if host.address.is_ipv4() { "ipv4" } else { "ipv6" };
@@ -194,7 +234,14 @@ pub(crate) fn environment(
     set("DRBD_PEER_NODE_ID", peer.node_id.to_string());
     set("DRBD_PEER_ADDRESS", peer.address.ip().to_string());
     set("DRBD_PEER_AF", family(peer).into());
-    set("DRBD_CSTATE", connection.to_string());
+    set("DRBD_CSTATE", status.connection.to_string());
+    // A mask of node ids: DRBD gives it to fence-peer and unfence-peer.
+    let up_to_date = |of: fn(&replicator::VolumeStatus) -> types::DiskState| {
+        status.volumes.iter().all(|volume| of(volume) == types::DiskState::UpToDate)
+    };
+    let mine = u8::from(up_to_date(|volume| volume.disk)) << me.node_id.0;
+    let theirs = u8::from(up_to_date(|volume| volume.peer_disk)) << peer.node_id.0;
+    set("UP_TO_DATE_NODES", format!("0x{:08x}", mine | theirs));
     for host in [me, peer] {
         set(&format!("DRBD_NODE_ID_{}", host.node_id), host.name.clone());
     }
@@ -222,7 +269,7 @@ pub(crate) fn environment(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{ConnectionState, VolumeId};
+    use types::{ConnectionState, DiskState, VolumeId};
 
     fn handler(command: &str) -> Handler {
         Handler {
@@ -270,8 +317,15 @@ mod tests {
     fn the_environment_has_drbds_variables() {
         let resource = crate::testing::resource("r0");
         let (me, peer) = resource.host("beta").unwrap();
-        let connected = ConnectionState::Connected;
-        let all = environment(&resource, me, peer, connected, Some(VolumeId(0)));
+        let engine = replicator::Engine::new(
+            crate::resource::engine_config(&resource, me, peer),
+            1,
+            types::Time(0),
+        );
+        let mut status = engine.status();
+        status.connection = ConnectionState::Connected;
+        status.volumes[0].disk = DiskState::UpToDate;
+        let all = environment(&resource, me, peer, &status, Some(VolumeId(0)));
         for (name, value) in [
             ("DRBD_RESOURCE", "r0"),
             ("DRBD_MINOR", "1"),
@@ -284,6 +338,7 @@ mod tests {
             ("DRBD_PEER", "alpha"),
             ("DRBD_PEER_AF", "ipv4"),
             ("DRBD_CSTATE", "Connected"),
+            ("UP_TO_DATE_NODES", "0x00000002"),
         ] {
             assert_eq!(all.get(name).map(String::as_str), Some(value), "{name}");
         }

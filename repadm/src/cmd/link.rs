@@ -20,7 +20,9 @@ pub(super) fn connect(context: &mut Context<'_>, targets: &[Target]) -> Outcome 
             }
             None => format!("{name}: seek the peer"),
         };
-        context.order(&what, Command::Connect { resource: name.to_owned() }).map(drop)
+        context
+            .order(&what, Command::Connect { resource: name.to_owned(), discard_my_data: false })
+            .map(drop)
     })
 }
 

@@ -45,7 +45,7 @@ impl Up {
             connection: pairs::connection(resource, volume).to_owned(),
             roles: pairs::roles(resource),
             disks: pairs::disks(volume),
-            flags: format!("{protocol} {}-----", if volume.suspended { 's' } else { 'r' }),
+            flags: format!("{protocol} {}-----", if volume.suspended.any() { 's' } else { 'r' }),
             used_by: used_by.join(" "),
             progress: volume.resync.as_ref().map(progress::line),
             remarks: (resource.split_brain.as_deref().map(super::split_brain).into_iter())

@@ -37,7 +37,7 @@ fn volume(number: u16) -> VolumeStatus {
         out_of_sync_blocks: 0,
         undurable_writes: 0,
         undurable_bytes: 0,
-        suspended: false,
+        suspended: control::Suspended::default(),
         export: format!("r0/{number}"),
         nbd_uris: vec![format!("nbd+unix:///r0/{number}?socket=/run/repd/nbd.sock")],
         clients: Vec::new(),
@@ -198,7 +198,7 @@ pub(crate) fn suspended() -> ResourceStatus {
     volume.meta_disk_path = Some("/dev/vg/meta".into());
     volume.peer_disk = DiskState::DUnknown;
     volume.replication = ReplicationState::Off;
-    volume.suspended = true;
+    volume.suspended.no_data = true;
     volume.undurable_writes = 12;
     volume.undurable_bytes = 48 << 10;
     volume.counters.read_errors = 1;

@@ -37,11 +37,7 @@ pub fn text(resource: &ResourceStatus, only: Option<VolumeId>, detail: Detail) -
     head.word(&resource.name)
         .pair_if(detail.verbose, "node-id", resource.node_id)
         .pair("role", resource.role)
-        .pair_if(
-            detail.all_states() || is_suspended(resource),
-            "suspended",
-            if is_suspended(resource) { "no-data" } else { "no" },
-        )
+        .pair_if(detail.all_states() || is_suspended(resource), "suspended", suspended(resource))
         .pair_if(resource.restoring, "restoring", "yes")
         .end();
     if detail.statistics {
@@ -132,7 +128,21 @@ fn conflicts(text: &mut String, counters: &Counters) {
 
 /// Whether requests wait because no good copy can be reached.
 pub fn is_suspended(resource: &ResourceStatus) -> bool {
-    resource.volumes.iter().any(|volume| volume.suspended)
+    resource.volumes.iter().any(|volume| volume.suspended.any())
+}
+
+/// Why I/O stands still, in DRBD's words.
+pub fn suspended(resource: &ResourceStatus) -> String {
+    let any = |why: fn(&control::Suspended) -> bool| {
+        resource.volumes.iter().any(|volume| why(&volume.suspended))
+    };
+    let reasons = [
+        ("user", any(|why| why.user)),
+        ("no-data", any(|why| why.no_data)),
+        ("fencing", any(|why| why.fencing)),
+    ];
+    let words: Vec<&str> = reasons.iter().filter(|(_, so)| *so).map(|(word, _)| *word).collect();
+    if words.is_empty() { "no".to_owned() } else { words.join(",") }
 }
 
 /// Whether a client has it open.

@@ -8,7 +8,7 @@
 //! and `undurable-writes`: what the peer has answered and is not known durable there.
 
 use super::{blocks_kib, kib};
-use control::{GenerationStatus, ResourceStatus, ResyncProgress, VolumeStatus};
+use control::{GenerationStatus, ResourceStatus, ResyncProgress, Suspended, VolumeStatus};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use types::{ConnectionState, ReplicationState, VolumeId};
@@ -26,15 +26,17 @@ pub fn pretty(value: &Value) -> String {
 fn resource(status: &ResourceStatus, only: Option<VolumeId>) -> Value {
     let shown = |volume: &&VolumeStatus| only.is_none_or(|only| volume.volume == only);
     let volumes = || status.volumes.iter().filter(shown);
+    let suspended =
+        |why: fn(&Suspended) -> bool| status.volumes.iter().any(|volume| why(&volume.suspended));
     json!({
         "name": status.name,
         "node-id": status.node_id,
         "node-name": status.node_name,
         "role": status.role,
         "suspended": super::status::is_suspended(status),
-        "suspended-user": false,
-        "suspended-no-data": super::status::is_suspended(status),
-        "suspended-fencing": false,
+        "suspended-user": suspended(|why| why.user),
+        "suspended-no-data": suspended(|why| why.no_data),
+        "suspended-fencing": suspended(|why| why.fencing),
         "suspended-quorum": false,
         "force-io-failures": false,
         "write-ordering": "flush",
@@ -74,7 +76,7 @@ fn device(volume: &VolumeStatus) -> Value {
         "device": volume.device,
         "backing-dev": volume.disk_path,
         "meta-disk": volume.meta_disk_path,
-        "suspended": volume.suspended,
+        "suspended": volume.suspended.any(),
         "backend": volume.backend,
         "generation": volume.generations.as_ref().map(|generations| &generations.current.id),
         "generations": generations(volume),

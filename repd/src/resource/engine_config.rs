@@ -1,8 +1,12 @@
 //! From the configuration's options to the engine's.
 
-use config::{Host, Resource};
-use replicator::{EngineConfig, OnIoError, OnNoData, Options, Secret};
+use config::{Host, Net, Resource};
+use metadata::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Policies};
+use replicator::{
+    EngineConfig, Fencing, Handler, OnIoError, OnNoData, Options, RrConflict, Secret,
+};
 use std::collections::BTreeMap;
+use types::NodeId;
 
 /// What the engine of `me` is constructed with.
 pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> EngineConfig {
@@ -15,7 +19,7 @@ pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> Engi
         ping_int: net.ping_int,
         ping_timeout: net.ping_timeout,
         connect_int: net.connect_int,
-        must_match: must_match(resource),
+        must_match: must_match(resource, me),
         flush_interval: resource.options.durable_interval,
         flush_bytes: resource.options.durable_limit,
         on_io_error: on_io_error(me),
@@ -23,6 +27,21 @@ pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> Engi
             config::OnNoData::IoError => OnNoData::IoError,
             config::OnNoData::SuspendIo => OnNoData::SuspendIo,
         },
+        after_sb: policies(net, me),
+        rr_conflict: match net.rr_conflict {
+            config::RrConflict::Disconnect | config::RrConflict::AutoDiscard => {
+                RrConflict::Disconnect
+            }
+            config::RrConflict::Violently => RrConflict::Violently,
+            config::RrConflict::CallPriLost => RrConflict::CallPriLost,
+            config::RrConflict::RetryConnect => RrConflict::RetryConnect,
+        },
+        fencing: match net.fencing {
+            config::Fencing::DontCare => Fencing::DontCare,
+            config::Fencing::ResourceOnly => Fencing::ResourceOnly,
+            config::Fencing::ResourceAndStonith => Fencing::ResourceAndStonith,
+        },
+        prepares_resync: resource.handlers.contains_key(Handler::BeforeResyncTarget.as_str()),
         al_updates: me.volumes.iter().all(|volume| volume.disk_options.al_updates),
         ..Options::default()
     };
@@ -45,14 +64,54 @@ fn on_io_error(me: &Host) -> OnIoError {
     }
 }
 
+/// What is to be done about a split brain; «local» and «remote» by the node that gives way.
+fn policies(net: &Net, me: &Host) -> Policies {
+    use config::{AfterSb0Pri as Zero, AfterSb1Pri as One, AfterSb2Pri as Two};
+    Policies {
+        zero: match net.after_sb_0pri {
+            Zero::Disconnect => AfterSb0Pri::Disconnect,
+            Zero::DiscardYoungerPrimary => AfterSb0Pri::DiscardYoungerPrimary,
+            Zero::DiscardOlderPrimary => AfterSb0Pri::DiscardOlderPrimary,
+            Zero::DiscardZeroChanges => AfterSb0Pri::DiscardZeroChanges,
+            Zero::DiscardLeastChanges => AfterSb0Pri::DiscardLeastChanges,
+            Zero::DiscardLocal => AfterSb0Pri::DiscardNode(me.node_id),
+            Zero::DiscardRemote => AfterSb0Pri::DiscardNode(NodeId(1 - me.node_id.0)),
+        },
+        one: match net.after_sb_1pri {
+            One::Disconnect => AfterSb1Pri::Disconnect,
+            One::Consensus => AfterSb1Pri::Consensus,
+            One::ViolentlyAs0p => AfterSb1Pri::ViolentlyAs0p,
+            One::DiscardSecondary => AfterSb1Pri::DiscardSecondary,
+            One::CallPriLostAfterSb => AfterSb1Pri::CallPriLostAfterSb,
+        },
+        two: match net.after_sb_2pri {
+            Two::Disconnect => AfterSb2Pri::Disconnect,
+            Two::ViolentlyAs0p => AfterSb2Pri::ViolentlyAs0p,
+            Two::CallPriLostAfterSb => AfterSb2Pri::CallPriLostAfterSb,
+        },
+        always: net.always_asbp,
+    }
+}
+
+/// `after-sb-0pri` as both nodes say it: what is local at one is remote at the other.
+fn zero_pri_of_both(resource: &Resource, me: &Host) -> String {
+    let loser = match resource.net.after_sb_0pri {
+        config::AfterSb0Pri::DiscardLocal => me.node_id,
+        config::AfterSb0Pri::DiscardRemote => NodeId(1 - me.node_id.0),
+        same => return same.to_string(),
+    };
+    let host = resource.hosts.iter().find(|host| host.node_id == loser);
+    format!("discard-node-{}", host.map_or("?", |host| host.name.as_str()))
+}
+
 /// What the two nodes would decide differently if it were not the same on both.
-fn must_match(resource: &Resource) -> BTreeMap<String, String> {
+fn must_match(resource: &Resource, me: &Host) -> BTreeMap<String, String> {
     let net = &resource.net;
     let yes_no = |value| if value { "yes" } else { "no" }.to_owned();
     [
         ("protocol", net.protocol.to_string()),
         ("allow-two-primaries", yes_no(net.allow_two_primaries)),
-        ("after-sb-0pri", net.after_sb_0pri.to_string()),
+        ("after-sb-0pri", zero_pri_of_both(resource, me)),
         ("after-sb-1pri", net.after_sb_1pri.to_string()),
         ("after-sb-2pri", net.after_sb_2pri.to_string()),
         ("always-asbp", yes_no(net.always_asbp)),
@@ -66,7 +125,7 @@ fn must_match(resource: &Resource) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use crate::testing::resource;
-    use types::{NodeId, Span};
+    use types::Span;
 
     #[test]
     fn both_nodes_agree_on_what_must_match() {
@@ -78,6 +137,25 @@ mod tests {
         assert_eq!(one.options.must_match, other.options.must_match);
         assert_eq!(one.options.must_match["allow-two-primaries"], "yes");
         assert_eq!(one.volumes, other.volumes);
+    }
+
+    #[test]
+    fn local_at_one_node_is_remote_at_the_other() {
+        let mut resource = resource("r0");
+        let config = |resource: &Resource, node: &str| {
+            let (me, peer) = resource.host(node).unwrap();
+            engine_config(resource, me, peer).options
+        };
+        resource.net.after_sb_0pri = config::AfterSb0Pri::DiscardLocal;
+        let alpha = config(&resource, "alpha");
+        let same = config(&resource, "beta");
+        assert_ne!(alpha.must_match, same.must_match, "each would discard its own");
+        resource.net.after_sb_0pri = config::AfterSb0Pri::DiscardRemote;
+        let beta = config(&resource, "beta");
+        assert_eq!(alpha.must_match, beta.must_match);
+        assert_eq!(alpha.must_match["after-sb-0pri"], "discard-node-alpha");
+        assert_eq!(alpha.after_sb.zero, AfterSb0Pri::DiscardNode(NodeId(0)));
+        assert_eq!(alpha.after_sb, beta.after_sb);
     }
 
     #[test]

@@ -10,14 +10,18 @@ mod clients;
 mod disk_failures;
 mod disks;
 mod engine_config;
+mod handlers;
 mod link;
 mod links;
 mod open;
 mod orders;
 mod pump;
+mod report;
 mod status;
 
 pub(crate) use clients::NewClient;
+#[cfg(test)]
+pub(crate) use engine_config::engine_config;
 pub(crate) use orders::Order;
 pub(crate) use status::Glance;
 #[cfg(test)]
@@ -25,7 +29,7 @@ pub(crate) use status::VolumeGlance;
 
 use crate::budget::{Budget, Payloads};
 use crate::handler::Handlers;
-use control::{Failure, ResourceStatus, exit};
+use control::{Failure, ResourceStatus, SplitBrainReport, exit};
 use orders::Orders;
 use pump::Pump;
 use std::sync::Arc;
@@ -43,6 +47,8 @@ const MESSAGES: usize = 64;
 pub(crate) enum Message {
     /// Do this; the answer comes when it is done.
     Order(Order, oneshot::Sender<Result<(), Failure>>),
+    /// What do both nodes have?
+    Inspect(oneshot::Sender<Result<SplitBrainReport, Failure>>),
     /// What are you like?
     Status(oneshot::Sender<ResourceStatus>),
     /// Serve this client.
@@ -147,6 +153,16 @@ impl Resource {
                 self.ended().await;
                 Err(self.gone())
             }
+        }
+    }
+
+    /// What it and its peer have.
+    pub(crate) async fn inspect(&self) -> Result<SplitBrainReport, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.messages.send(Message::Inspect(reply)).await;
+        match (sent, answer.await) {
+            (Ok(()), Ok(answer)) => answer,
+            _ => Err(self.gone()),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::disks::Disks;
 use super::open::{self, Opened};
-use control::{ClientStatus, Failure, exit};
-use replicator::{Command, CommandId, Input, Refusal, RefusalKind};
+use control::{ClientStatus, Failure, SplitBrainReport, exit};
+use replicator::{Command, CommandId, Input, Inspection, Refusal, RefusalKind};
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,8 +18,14 @@ pub(crate) enum Order {
     Attach(Box<config::Volume>),
     /// Let the disk of a volume go. Nothing to do if there is none.
     Detach(VolumeId),
-    /// Seek the peer.
-    Connect,
+    /// Seek the peer; give up what was written here alone, if so.
+    Connect { discard_my_data: bool },
+    /// Take the local copies for Outdated.
+    Outdate,
+    /// Let I/O stand still.
+    SuspendIo,
+    /// Let it go on.
+    ResumeIo,
     /// Leave the peer.
     Disconnect,
     /// Become Primary.
@@ -31,6 +37,9 @@ pub(crate) enum Order {
     /// End the resource, clients or not: what they have in flight is answered first.
     Stop,
 }
+
+/// Who wants to know what both nodes have.
+pub(crate) type Inspected = oneshot::Sender<Result<SplitBrainReport, Failure>>;
 
 pub(crate) type Reply = oneshot::Sender<Result<(), Failure>>;
 
@@ -48,6 +57,8 @@ pub(crate) struct Orders {
     held: Vec<(Reply, Result<(), Failure>)>,
     /// To be answered when the thread ends.
     stop: Option<Reply>,
+    /// What the engine has just found of both nodes.
+    inspection: Option<Box<Inspection>>,
 }
 
 struct Given {
@@ -57,6 +68,8 @@ struct Given {
 
 /// What must be done when the engine has answered.
 enum What {
+    /// Somebody wants to know what both nodes have.
+    Inspect(Inspected),
     /// Close the disk again if it was refused.
     Attach(VolumeId),
     /// Answer when the disk is closed.
@@ -69,9 +82,11 @@ enum What {
 }
 
 /// What follows from an engine's answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Follow {
     Nothing,
+    /// Tell somebody what was found.
+    Report(Inspected, Box<Inspection>),
     /// Close this disk.
     Close(VolumeId),
     /// The engine has stopped.
@@ -91,7 +106,12 @@ impl Orders {
     pub(crate) fn pass(&mut self, order: &Order, reply: Reply, inputs: &mut VecDeque<Input>) {
         let (command, what) = match order {
             Order::Detach(volume) => (Command::Detach { volume: *volume }, What::Detach),
-            Order::Connect => (Command::Connect, What::Other),
+            Order::Connect { discard_my_data } => {
+                (Command::Connect { discard_my_data: *discard_my_data }, What::Other)
+            }
+            Order::Outdate => (Command::Outdate, What::Other),
+            Order::SuspendIo => (Command::SuspendIo, What::Other),
+            Order::ResumeIo => (Command::ResumeIo, What::Other),
             Order::Disconnect => (Command::Disconnect, What::Other),
             Order::Primary { force } => (Command::Promote { force: *force }, What::Other),
             Order::Secondary { .. } => (Command::Demote, What::Demote),
@@ -99,6 +119,18 @@ impl Orders {
             Order::Attach(_) => unreachable!("a disk is opened first"),
         };
         self.give(command, what, reply, inputs);
+    }
+
+    /// Passes on that somebody wants to know what both nodes have.
+    pub(crate) fn inspect(&mut self, answer: Inspected, inputs: &mut VecDeque<Input>) {
+        // Answered with what is found, not with a yes or no.
+        let (reply, _) = oneshot::channel();
+        self.give(Command::Inspect, What::Inspect(answer), reply, inputs);
+    }
+
+    /// What the engine has found; its answer to the command comes next.
+    pub(crate) fn inspected(&mut self, inspection: Box<Inspection>) {
+        self.inspection = Some(inspection);
     }
 
     /// Begins to open a disk, to attach it then.
@@ -178,6 +210,11 @@ impl Orders {
                 self.stop = Some(reply);
                 return Follow::Stopped;
             }
+            What::Inspect(answer) => match (result, self.inspection.take()) {
+                (Ok(()), Some(inspection)) => return Follow::Report(answer, inspection),
+                (Err(failure), _) => drop(answer.send(Err(failure))),
+                (Ok(()), None) => drop(answer.send(Err(Failure::failed("nothing was found")))),
+            },
             What::Attach(_) | What::Demote | What::Stop | What::Other => {
                 let _ = reply.send(result);
             }
@@ -204,6 +241,7 @@ impl Orders {
 fn failure(refusal: Refusal) -> Failure {
     let exit = match refusal.kind {
         RefusalKind::State => exit::STATE,
+        RefusalKind::Lower => exit::LOWER,
         RefusalKind::NoData => exit::NO_DATA,
         RefusalKind::SplitBrain => exit::SPLIT_BRAIN,
         RefusalKind::Disk => exit::CONFIG,
@@ -263,7 +301,7 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         orders.pass(&Order::Detach(VolumeId(0)), reply, &mut inputs);
         let Some(Input::Command { id, .. }) = inputs.pop_front() else { panic!("no command") };
-        assert_eq!(orders.done(id, Ok(())), Follow::Nothing);
+        assert!(matches!(orders.done(id, Ok(())), Follow::Nothing));
         assert!(answer.try_recv().is_err(), "the disk may still be open");
         let mut cx = Context::from_waker(std::task::Waker::noop());
         orders.poll(&mut cx, &mut Disks::default(), &mut inputs);
@@ -278,7 +316,7 @@ mod tests {
         orders.pass(&Order::Secondary { force: true }, reply, &mut inputs);
         let Some(Input::Command { id, .. }) = inputs.pop_front() else { panic!("no command") };
         assert!(orders.is_demoting());
-        assert_eq!(orders.done(id, Ok(())), Follow::Nothing);
+        assert!(matches!(orders.done(id, Ok(())), Follow::Nothing));
         assert!(!orders.is_demoting());
     }
 
@@ -286,10 +324,10 @@ mod tests {
     fn whoever_waits_at_the_end_is_answered() {
         let (mut orders, mut inputs) = (Orders::default(), VecDeque::new());
         let (reply, mut answer) = oneshot::channel();
-        orders.pass(&Order::Connect, reply, &mut inputs);
+        orders.pass(&Order::Connect { discard_my_data: false }, reply, &mut inputs);
         let (stop, mut stopped) = oneshot::channel();
         orders.pass(&Order::Stop, stop, &mut inputs);
-        assert_eq!(orders.done(CommandId(2), Ok(())), Follow::Stopped);
+        assert!(matches!(orders.done(CommandId(2), Ok(())), Follow::Stopped));
         assert!(stopped.try_recv().is_err());
         orders.end();
         assert_eq!(stopped.try_recv().unwrap(), Ok(()));

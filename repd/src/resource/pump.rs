@@ -14,8 +14,10 @@ use super::Message;
 use super::clients::Clients;
 use super::disks::Disks;
 use super::engine_config::engine_config;
+use super::handlers::RunningHandlers;
 use super::links::{LinkSetup, Links};
 use super::orders::{Follow, Orders};
+use super::report::report;
 use super::status::Glance;
 use crate::budget::Payloads;
 use crate::clock::Clock;
@@ -71,6 +73,7 @@ pub(crate) struct Pump {
     orders: Orders,
     payloads: Payloads,
     handlers: Handlers,
+    running_handlers: RunningHandlers,
     disk_errors: LogLimit,
     inbox: mpsc::Receiver<Message>,
     glance: watch::Sender<Glance>,
@@ -132,6 +135,7 @@ impl Pump {
             orders: Orders::default(),
             payloads,
             handlers,
+            running_handlers: RunningHandlers::default(),
             disk_errors: LogLimit::default(),
             inbox,
             glance,
@@ -206,6 +210,7 @@ impl Pump {
             self.send(cx);
             self.take(message);
         }
+        self.running_handlers.poll(cx, &mut self.inputs);
         // Last, so that an order that was just taken begins.
         self.orders.poll(cx, &mut self.disks, &mut self.inputs);
     }
@@ -300,6 +305,8 @@ impl Pump {
             Effect::CloseLink { epoch } => self.links.close(epoch),
             Effect::Complete { id, result } => self.clients.complete(id, result),
             Effect::CommandDone { id, result } => self.command_done(id, result),
+            Effect::Handler { id, handler, volume } => self.start_handler(id, handler, volume),
+            Effect::Inspected(inspection) => self.orders.inspected(inspection),
             Effect::Detached { volume } => {
                 self.changed = true;
                 self.disks.close(volume);
@@ -317,6 +324,11 @@ impl Pump {
         self.publish();
         match self.orders.done(id, result) {
             Follow::Nothing => {}
+            Follow::Report(answer, inspection) => {
+                let role = self.engine.status().role;
+                let report = report(&self.resource, &self.me, &self.peer, role, &inspection);
+                let _ = answer.send(Ok(report));
+            }
             Follow::Close(volume) => self.disks.close(volume),
             Follow::Stopped => {
                 self.disks.close_all();

@@ -2,7 +2,7 @@
 
 use control::{
     ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
-    ResourceStatus, ResyncProgress, VolumeStatus,
+    ResourceStatus, ResyncProgress, Suspended, VolumeStatus,
 };
 use metadata::{Flags, GenerationRecord, Generations};
 use replicator::Status;
@@ -139,7 +139,11 @@ fn volume_status(
         out_of_sync_blocks: volume.out_of_sync_blocks,
         undurable_writes: volume.undurable_writes,
         undurable_bytes: volume.undurable_bytes,
-        suspended: volume.suspended,
+        suspended: Suspended {
+            user: volume.suspended.by_user,
+            no_data: volume.suspended.no_data,
+            fencing: volume.suspended.fencing,
+        },
         export: crate::exports::export_name(&around.resource.name, volume.id),
         nbd_uris: Vec::new(),
         clients: own.clients,
@@ -162,7 +166,7 @@ fn generations(generations: &Generations) -> GenerationsStatus {
     }
 }
 
-fn generation(record: &GenerationRecord) -> GenerationStatus {
+pub(super) fn generation(record: &GenerationRecord) -> GenerationStatus {
     GenerationStatus {
         id: record.id.to_string(),
         born: record.born.unix_millis(),

@@ -1,13 +1,14 @@
-//! What becomes of events: a line in the log, and the handler that one calls for.
+//! What becomes of events: a line in the log; and of handlers: they are run, if they are
+//! configured.
 
 use super::Pump;
 use crate::handler::{Handler, environment};
-use config::{MetaDisk, OnIoError};
-use replicator::{Event, Severity};
+use config::MetaDisk;
+use replicator::{Event, HandlerId, Input, Severity};
 use types::VolumeId;
 
 impl Pump {
-    /// Logs an event, and starts its handler, if it has one.
+    /// Logs an event.
     pub(super) fn tell(&mut self, event: &Event) {
         // A disk that is kept may have very many: they are counted.
         let withheld = match event {
@@ -19,13 +20,6 @@ impl Pump {
         }
         if withheld.is_some() {
             self.log(event);
-        }
-        if let Event::DiskFailed { volume, .. } = event {
-            let disk = self.me.volumes.iter().find(|known| known.id == *volume);
-            let policy = disk.map(|disk| disk.disk_options.on_io_error);
-            if policy == Some(OnIoError::CallLocalIoError) {
-                self.start_handler("local-io-error", Some(*volume));
-            }
         }
     }
 
@@ -58,17 +52,26 @@ impl Pump {
         paths.join(" ")
     }
 
-    fn start_handler(&self, name: &'static str, volume: Option<VolumeId>) {
+    /// Runs a handler, if one is configured; else all is well.
+    pub(super) fn start_handler(
+        &mut self,
+        id: HandlerId,
+        handler: replicator::Handler,
+        volume: Option<VolumeId>,
+    ) {
+        let name = handler.as_str();
         let Some(command) = self.resource.handlers.get(name) else {
-            tracing::info!(handler = name, "no such handler is configured");
+            tracing::debug!(handler = name, "no such handler is configured");
+            self.inputs.push_back(Input::HandlerDone { id, exit: Some(0) });
             return;
         };
-        let connection = self.engine.status().connection;
-        self.handlers.start(Handler {
+        let status = self.engine.status();
+        let ended = self.handlers.start(Handler {
             resource: self.resource.name.clone(),
             name,
             command: command.clone(),
-            environment: environment(&self.resource, &self.me, &self.peer, connection, volume),
+            environment: environment(&self.resource, &self.me, &self.peer, &status, volume),
         });
+        self.running_handlers.insert(id, ended);
     }
 }

@@ -12,6 +12,11 @@ impl Pump {
     pub(super) fn take(&mut self, message: Message) {
         match message {
             Message::Order(order, reply) => self.order(order, reply),
+            Message::Inspect(answer) if self.stage != Stage::Running => {
+                let text = format!("{}: it is being taken down", self.resource.name);
+                let _ = answer.send(Err(Failure::new(exit::STATE, text)));
+            }
+            Message::Inspect(answer) => self.orders.inspect(answer, &mut self.inputs),
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
             }

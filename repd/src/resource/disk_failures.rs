@@ -111,7 +111,11 @@ impl Node {
                 self.is_closed = true;
             }
             Effect::Event(event) => self.events.push(event),
-            Effect::Connect
+            Effect::Handler { id, .. } => {
+                self.inputs.push_back(Input::HandlerDone { id, exit: Some(0) });
+            }
+            Effect::Inspected(_)
+            | Effect::Connect
             | Effect::Send { .. }
             | Effect::CloseLink { .. }
             | Effect::CommandDone { .. } => {}

@@ -1,6 +1,7 @@
 //! A blocking client, for programs that do one thing after the other.
 
 use crate::{Answer, Command, Failure, Reply, Request, frame};
+use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub struct Client {
     stream: UnixStream,
     path: PathBuf,
+    /// The daemon had closed its end when it was asked.
+    hung_up: Option<io::Error>,
 }
 
 impl Client {
@@ -19,7 +22,7 @@ impl Client {
     /// With exit code 20 if no daemon is there, telling how to start one.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
         match UnixStream::connect(path) {
-            Ok(stream) => Ok(Self { stream, path: path.to_owned() }),
+            Ok(stream) => Ok(Self { stream, path: path.to_owned(), hung_up: None }),
             Err(error) => Err(unreachable(path, &error)),
         }
     }
@@ -33,34 +36,49 @@ impl Client {
         command: Command,
         mut note: impl FnMut(&str),
     ) -> Result<Answer, Failure> {
-        let mut hung_up = None;
+        self.ask(command)?;
+        loop {
+            match self.reply()? {
+                Reply::Note(text) => note(&text),
+                Reply::Done(answer) => return Ok(answer),
+                Reply::Failed(failure) => return Err(failure),
+                Reply::Status(_) | Reply::Helper(_) => {
+                    return Err(not_understood("it is for those who watch"));
+                }
+            }
+        }
+    }
+
+    /// Asks, for one who reads the [replies](Self::reply) one by one.
+    ///
+    /// # Errors
+    /// If the daemon has gone away.
+    pub fn ask(&mut self, command: Command) -> Result<(), Failure> {
         if let Err(error) = frame::write(&mut self.stream, &Request::new(command)) {
             // A daemon that does not obey us says so before it is asked, and closes.
             match error.kind() {
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => hung_up = Some(error),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    self.hung_up = Some(error);
+                }
                 _ => return Err(self.lost(&error)),
             }
         }
-        loop {
-            let bytes = match frame::read(&mut self.stream) {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => {
-                    let error = hung_up.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-                    return Err(self.lost(&error));
-                }
-                Err(error) => return Err(self.lost(&error)),
-            };
-            match serde_json::from_slice(&bytes) {
-                Ok(Reply::Note(text)) => note(&text),
-                Ok(Reply::Done(answer)) => return Ok(answer),
-                Ok(Reply::Failed(failure)) => return Err(failure),
-                Err(error) => {
-                    return Err(Failure::failed(format!(
-                        "the daemon's answer is not understood ({error}); \
-                         use the repadm that was installed with this daemon"
-                    )));
-                }
+        Ok(())
+    }
+
+    /// Waits for the next frame of the answer.
+    ///
+    /// # Errors
+    /// With exit code 20 if the daemon goes away meanwhile.
+    pub fn reply(&mut self) -> Result<Reply, Failure> {
+        match frame::read(&mut self.stream) {
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(not_understood),
+            Ok(None) => {
+                let error = self.hung_up.take();
+                let error = error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                Err(self.lost(&error))
             }
+            Err(error) => Err(self.lost(&error)),
         }
     }
 
@@ -75,6 +93,13 @@ impl Client {
             "the daemon at {path} went away before it answered ({error}); its log tells why"
         ))
     }
+}
+
+fn not_understood(error: impl fmt::Display) -> Failure {
+    Failure::failed(format!(
+        "the daemon's answer is not understood ({error}); \
+         use the repadm that was installed with this daemon"
+    ))
 }
 
 fn unreachable(path: &Path, error: &io::Error) -> Failure {
@@ -96,7 +121,7 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit;
+    use crate::{HelperEvent, exit};
 
     #[test]
     fn a_daemon_that_is_not_there_is_said_so() {
@@ -112,7 +137,7 @@ mod tests {
         for reply in [Reply::Note("one".into()), Reply::Done(Answer::Nothing)] {
             frame::write(&mut theirs, &reply).unwrap();
         }
-        let mut client = Client { stream: ours, path: "test".into() };
+        let mut client = Client { stream: ours, path: "test".into(), hung_up: None };
         let mut notes = Vec::new();
         let answer = client.call(Command::Shutdown, |text| notes.push(text.to_owned()));
         assert_eq!((answer, notes), (Ok(Answer::Nothing), vec!["one".to_owned()]));
@@ -122,11 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn a_watcher_reads_one_frame_after_the_other() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let replies = [Reply::Status(Vec::new()), Reply::Helper(HelperEvent::Missed(3))];
+        for reply in &replies {
+            frame::write(&mut theirs, reply).unwrap();
+        }
+        let mut client = Client { stream: ours, path: "test".into(), hung_up: None };
+        client.ask(Command::Watch).unwrap();
+        for reply in replies {
+            assert!(!reply.is_final());
+            assert_eq!(client.reply().unwrap(), reply);
+        }
+        drop(theirs);
+        assert_eq!(client.reply().unwrap_err().exit, exit::FAILED);
+    }
+
+    #[test]
     fn a_refusal_is_heard_though_the_daemon_has_hung_up_before_it_was_asked() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         frame::write(&mut theirs, &Reply::Failed(Failure::failed("not you"))).unwrap();
         drop(theirs);
-        let mut client = Client { stream: ours, path: "test".into() };
+        let mut client = Client { stream: ours, path: "test".into(), hung_up: None };
         assert_eq!(client.call(Command::Shutdown, |_| {}).unwrap_err().text, "not you");
     }
 }

@@ -104,6 +104,10 @@ pub enum Command {
         /// Only this resource; all that are up otherwise.
         resource: Option<String>,
     },
+    /// Watch the resources: [`Reply::Status`](crate::Reply::Status) with all of them at once and
+    /// whenever something has changed, [`Reply::Helper`](crate::Reply::Helper) between. A slow
+    /// reader gets the newest picture, not each. Ends when the client hangs up.
+    Watch,
     /// Wait until connected and the verdict is taken. Ends when the client hangs up.
     WaitConnect {
         /// The resource.
@@ -129,7 +133,7 @@ impl Command {
     /// The resource that it is about.
     pub fn resource(&self) -> Option<&str> {
         match self {
-            Self::Version | Self::Shutdown => None,
+            Self::Version | Self::Watch | Self::Shutdown => None,
             Self::Up { resource, .. } => resource.get("name").and_then(serde_json::Value::as_str),
             Self::Status { resource } => resource.as_deref(),
             Self::Down { resource, .. }
@@ -165,6 +169,7 @@ impl Command {
             Self::Primary { .. } => "primary",
             Self::Secondary { .. } => "secondary",
             Self::Status { .. } => "status",
+            Self::Watch => "watch",
             Self::WaitConnect { .. } => "wait-connect",
             Self::WaitSync { .. } => "wait-sync",
             Self::Shutdown => "shutdown",

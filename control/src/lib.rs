@@ -18,7 +18,7 @@ mod status;
 pub use client::Client;
 pub use command::{Command, Request, RequestError};
 pub use failure::{Failure, exit};
-pub use reply::{Answer, DaemonVersion, Reply};
+pub use reply::{Answer, DaemonVersion, HelperEvent, Reply};
 pub use report::{
     CopyReport, MarksReport, Outcome, PolicyReport, RangeReport, SplitBrainReport, VerdictReport,
     VolumeReport,

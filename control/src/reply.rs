@@ -10,6 +10,10 @@ use std::path::PathBuf;
 pub enum Reply {
     /// Something to tell the operator; more frames follow.
     Note(String),
+    /// To a watcher: the resources that are up, by name. More frames follow.
+    Status(Vec<ResourceStatus>),
+    /// To a watcher: what became of a handler. More frames follow.
+    Helper(HelperEvent),
     /// It is done. Final.
     Done(Answer),
     /// It is not done. Final.
@@ -19,8 +23,33 @@ pub enum Reply {
 impl Reply {
     /// Whether no more frames follow.
     pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Note(_))
+        matches!(self, Self::Done(_) | Self::Failed(_))
     }
+}
+
+/// A handler of the configuration was called, or has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum HelperEvent {
+    /// It was called.
+    Called {
+        /// The resource that it is about.
+        resource: String,
+        /// Its name in the configuration.
+        helper: String,
+    },
+    /// It has ended, or could not be started.
+    Ended {
+        /// The resource that it is about.
+        resource: String,
+        /// Its name in the configuration.
+        helper: String,
+        /// Its exit code as a shell would have it: 128 and the signal that ended it, 127 if it
+        /// could not be started.
+        status: i32,
+    },
+    /// So many of these events have gone by while this watcher did not read.
+    Missed(u64),
 }
 
 /// What comes with a command that is done.

@@ -2,6 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::waits::{Goal, wait};
+use crate::watch;
 use control::{Answer, Command, Failure, Reply, Request, frame};
 use std::io;
 use std::rc::Rc;
@@ -68,6 +69,12 @@ async fn converse(mut stream: UnixStream, peer: Asker, daemon: &Rc<Daemon>) -> i
                 tracing::debug!(pid = peer.pid, command = command.name(), "asked");
                 let (mut read, mut write) = stream.split();
                 let mut early = [0; 1];
+                if command == Command::Watch {
+                    return tokio::select! {
+                        gone = watch::serve(daemon, &mut write) => gone.map(|never| match never {}),
+                        _ = read.read(&mut early) => Ok(()),
+                    };
+                }
                 tokio::select! {
                     answer = execute(daemon, &command) => match answer {
                         Ok((notes, answer)) => {
@@ -132,6 +139,7 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
         Command::WaitSync { resource, volume, timeout } => {
             wait(&*daemon.entry(resource)?, Goal::InSync(*volume), *timeout).await?;
         }
+        Command::Watch => unreachable!("a watcher is told until it hangs up"),
         Command::Shutdown => daemon.ask_to_stop(),
     }
     Ok((notes, Answer::Nothing))
@@ -140,25 +148,17 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Options, Paths};
-    use crate::state_dir::StateDir;
-    use clap::Parser;
-    use control::exit;
+    use crate::testing::{self, daemon};
+    use control::{HelperEvent, ResourceStatus, exit};
     use tokio::task::LocalSet;
-
-    fn daemon(dir: &std::path::Path) -> Rc<Daemon> {
-        let paths = Paths {
-            state_dir: dir.to_owned(),
-            control: dir.join("control.sock"),
-            nbd: Vec::new(),
-            nbd_is_fixed: true,
-        };
-        let options = Options::parse_from(["repd", "--node", "alpha"]);
-        Daemon::new(&options, paths, StateDir::open(dir).unwrap(), "boot".into())
-    }
+    use types::{ConnectionState, Role};
 
     async fn ask(stream: &mut UnixStream, bytes: &[u8]) -> Reply {
         stream.write_all(bytes).await.unwrap();
+        next(stream).await
+    }
+
+    async fn next(stream: &mut UnixStream) -> Reply {
         let frame = frame::read_async(stream).await.unwrap().unwrap();
         serde_json::from_slice(&frame).unwrap()
     }
@@ -264,13 +264,52 @@ mod tests {
     async fn a_resource_of_other_nodes_is_refused() {
         with_daemon(async |mut stream, daemon| {
             for node in ["beta", "gamma"] {
-                let resource = serde_json::to_value(crate::testing::resource("r0")).unwrap();
+                let resource = serde_json::to_value(testing::resource("r0")).unwrap();
                 let up = Command::Up { resource, node: node.into() };
                 let reply = ask(&mut stream, &request(up)).await;
                 let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
                 assert_eq!(failure.exit, exit::CONFIG, "{failure}");
             }
             assert!(daemon.resources().is_empty());
+        })
+        .await;
+    }
+
+    /// The next picture in which that is so. Others may come before: a counter has moved.
+    async fn picture(stream: &mut UnixStream, is: impl Fn(&[ResourceStatus]) -> bool) {
+        loop {
+            match next(stream).await {
+                Reply::Status(all) if is(&all) => return,
+                Reply::Status(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watcher_sees_resources_come_change_and_go_and_handlers_run() {
+        with_daemon(async |mut stream, daemon| {
+            let first = ask(&mut stream, &request(Command::Watch)).await;
+            assert_eq!(first, Reply::Status(Vec::new()));
+            let resource = testing::resource_on_any_port("r0");
+            daemon.create(resource, "alpha".into(), Role::Secondary).await.unwrap();
+            picture(&mut stream, |all| all.len() == 1).await;
+            let is =
+                |connection| move |all: &[ResourceStatus]| all[0].peer.connection == connection;
+            daemon.connect("r0").await.unwrap();
+            picture(&mut stream, is(ConnectionState::Connecting)).await;
+            daemon.disconnect("r0").await.unwrap();
+            picture(&mut stream, is(ConnectionState::StandAlone)).await;
+            let called = HelperEvent::Called { resource: "r0".into(), helper: "fence".into() };
+            daemon.news().helper(called.clone());
+            let mut told = next(&mut stream).await;
+            while matches!(told, Reply::Status(_)) {
+                told = next(&mut stream).await;
+            }
+            assert_eq!(told, Reply::Helper(called));
+            daemon.down("r0", false).await.unwrap();
+            picture(&mut stream, <[_]>::is_empty).await;
+            // Hanging up ends it.
         })
         .await;
     }

@@ -10,7 +10,8 @@ use crate::nbd_listener::NbdListener;
 use crate::options::{NbdAddress, Options, Paths};
 use crate::resource::{Ended, Order, Resource};
 use crate::state_dir::{Remembered, StateDir, StateError};
-use control::{DaemonVersion, Failure, ResourceStatus, SplitBrainReport, exit};
+use crate::watch::News;
+use control::{DaemonVersion, Failure, SplitBrainReport, exit};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub(crate) struct Daemon {
     nbd: RefCell<Vec<NbdAddress>>,
     stopping: Cell<bool>,
     stop: Notify,
+    news: News,
 }
 
 impl Daemon {
@@ -55,6 +57,7 @@ impl Daemon {
             nbd: RefCell::default(),
             stopping: Cell::new(false),
             stop: Notify::new(),
+            news: News::new(),
         })
     }
 
@@ -97,6 +100,11 @@ impl Daemon {
         self.stop.notified().await;
     }
 
+    /// What those who watch are told.
+    pub(crate) const fn news(&self) -> &News {
+        &self.news
+    }
+
     /// Serves NBD there, unless it does already.
     pub(crate) fn serve_nbd(self: &Rc<Self>, address: &NbdAddress) -> Result<(), Failure> {
         if self.nbd.borrow().contains(address) {
@@ -107,25 +115,6 @@ impl Daemon {
         self.nbd.borrow_mut().push(address.clone());
         tokio::task::spawn_local(listener.serve(self.clone()));
         Ok(())
-    }
-
-    /// Pictures of the resources that are up, or of one.
-    pub(crate) async fn status(&self, name: Option<&str>) -> Result<Vec<ResourceStatus>, Failure> {
-        let entries = match name {
-            Some(name) => vec![self.entry(name)?],
-            None => self.resources(),
-        };
-        let mut all = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let mut status = entry.resource.status().await?;
-            status.intended_role = entry.remembered.borrow().intended_role;
-            status.restoring = *entry.restoring.borrow();
-            for volume in &mut status.volumes {
-                volume.nbd_uris = self.uris(&volume.export);
-            }
-            all.push(status);
-        }
-        Ok(all)
     }
 
     /// The URIs of an export.
@@ -188,7 +177,7 @@ impl Daemon {
             }
         }
         let (handlers, waiting) = Handlers::new();
-        tokio::task::spawn_local(handler::serve(waiting));
+        tokio::task::spawn_local(handler::serve(waiting, self.news.clone()));
         let budget = self.budget.clone();
         let handle = Resource::start(resource.clone(), &node, budget, handlers).await?;
         let remembered = Remembered {
@@ -207,11 +196,17 @@ impl Daemon {
             turn: Mutex::new(()),
         });
         self.entries.borrow_mut().insert(entry.name().to_owned(), entry.clone());
-        let watched = entry.resource.clone();
+        let (watched, news) = (entry.resource.clone(), self.news.clone());
         tokio::task::spawn_local(async move {
+            let mut glance = watched.watch();
+            news.changed();
+            while glance.changed().await.is_ok() {
+                news.changed();
+            }
             if let Ended::Panicked(text) = watched.ended().await {
                 tracing::error!(resource = watched.name(), "its thread has failed: {text}");
             }
+            news.changed();
         });
         Ok((entry, true))
     }
@@ -231,6 +226,7 @@ impl Daemon {
         }
         self.state.forget(entry.name()).map_err(state_failure)?;
         self.entries.borrow_mut().remove(entry.name());
+        self.news.changed();
         tracing::info!(resource = entry.name(), "down");
         Ok(())
     }

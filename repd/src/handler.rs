@@ -7,6 +7,8 @@
 //! Handlers of one resource run one after the other; but `fence-peer`, which clients may be
 //! waiting for, at once.
 
+use crate::watch::News;
+use control::HelperEvent;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Stdio;
@@ -22,6 +24,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// So much of what it prints is logged, of each of its outputs.
 const OUTPUT_BYTES: usize = 4096;
+/// What ends a handler that takes too long.
+const KILL: i32 = 9;
 /// Handlers that may wait to be run, of each resource. More are dropped, and that is logged.
 const WAITING: usize = 64;
 
@@ -80,6 +84,18 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl Outcome {
+    /// As a shell would have it.
+    const fn status(self) -> i32 {
+        match self {
+            Self::Exit(code) => code,
+            Self::Signal(signal) => 128 + signal,
+            Self::TooLong => 128 + KILL,
+            Self::NotRun => 127,
+        }
+    }
+}
+
 /// Where a resource's thread leaves handlers to be run, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Handlers(mpsc::Sender<Job>);
@@ -102,17 +118,20 @@ impl Handlers {
     }
 }
 
-/// Runs what comes until nobody can send more. To be spawned on the main thread.
-pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>) {
+/// Runs what comes until nobody can send more, and tells those who watch. To be spawned on the main
+/// thread.
+pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, news: News) {
     let (queue, mut waiting) = mpsc::channel::<Job>(WAITING);
+    let of_queue = news.clone();
     let one_by_one = tokio::task::spawn_local(async move {
         while let Some(job) = waiting.recv().await {
-            run_job(job).await;
+            run_job(job, &of_queue).await;
         }
     });
     while let Some(job) = jobs.recv().await {
         if job.handler.name == replicator::Handler::FencePeer.as_str() {
-            tokio::task::spawn_local(run_job(job));
+            let news = news.clone();
+            tokio::task::spawn_local(async move { run_job(job, &news).await });
         } else if let Err(refused) = queue.try_send(job) {
             let name = refused.into_inner().handler.name;
             tracing::error!(handler = name, "not run: too many handlers are waiting");
@@ -122,8 +141,11 @@ pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>) {
     let _ = one_by_one.await;
 }
 
-async fn run_job(Job { handler, done }: Job) {
+async fn run_job(Job { handler, done }: Job, news: &News) {
+    let (resource, helper) = (handler.resource.clone(), handler.name.to_owned());
+    news.helper(HelperEvent::Called { resource: resource.clone(), helper: helper.clone() });
     let outcome = run(&handler, PATIENCE).await;
+    news.helper(HelperEvent::Ended { resource, helper, status: outcome.status() });
     // Whoever asked may have ended.
     let _ = done.send(outcome.code());
 }
@@ -311,6 +333,24 @@ mod tests {
         assert_eq!(outcome, Outcome::Exit(0));
         let (outcome, printed) = ends("yes | head -c 1000000", PATIENCE).await;
         assert_eq!((outcome, printed.len()), (Outcome::Exit(0), OUTPUT_BYTES - 1));
+    }
+
+    #[tokio::test]
+    async fn those_who_watch_are_told_of_calls_and_ends() {
+        let (handlers, waiting) = Handlers::new();
+        let commands = ["exit 0", "exit 3", "kill -TERM $$"];
+        commands.map(handler).into_iter().for_each(|handler| handlers.start(handler));
+        drop(handlers);
+        let news = News::new();
+        let mut told = news.helpers();
+        serve(waiting, news).await;
+        for code in [0, 3, 143] {
+            let (resource, helper) = ("r0".to_owned(), "local-io-error".to_owned());
+            let called = HelperEvent::Called { resource: resource.clone(), helper: helper.clone() };
+            assert_eq!(told.recv().await.unwrap(), called);
+            let ended = HelperEvent::Ended { resource, helper, status: code };
+            assert_eq!(told.recv().await.unwrap(), ended);
+        }
     }
 
     #[test]

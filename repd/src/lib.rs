@@ -25,6 +25,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod waits;
+mod watch;
 
 pub use options::Options;
 

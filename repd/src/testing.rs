@@ -1,11 +1,36 @@
 //! What the unit tests of this crate share.
 
+use crate::daemon::Daemon;
+use crate::options::{Options, Paths};
+use crate::state_dir::StateDir;
+use clap::Parser;
 use config::{
     BecomePrimary, DiskOptions, Host, MetaDisk, NbdSection, Net, Resource, ResourceOptions,
     Startup, Volume,
 };
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
 use types::{NodeId, Protocol, Span, VolumeId};
+
+/// A daemon on the node `alpha`, with its state in `dir`.
+pub(crate) fn daemon(dir: &Path) -> Rc<Daemon> {
+    let paths = Paths {
+        state_dir: dir.to_owned(),
+        control: dir.join("control.sock"),
+        nbd: Vec::new(),
+        nbd_is_fixed: true,
+    };
+    let options = Options::parse_from(["repd", "--node", "alpha"]);
+    Daemon::new(&options, paths, StateDir::open(dir).unwrap(), "boot".into())
+}
+
+/// As [`resource`]; its nodes listen where there is room.
+pub(crate) fn resource_on_any_port(name: &str) -> Resource {
+    let mut resource = resource(name);
+    resource.hosts.iter_mut().for_each(|host| host.address.set_port(0));
+    resource
+}
 
 /// A resource of one volume on the hosts `alpha` and `beta`.
 pub(crate) fn resource(name: &str) -> Resource {

@@ -110,11 +110,13 @@ mod tests {
         let volumes = disks.iter().zip(0..).map(|(&disk, id)| VolumeGlance {
             id: VolumeId(id),
             disk,
+            peer_disk: DiskState::UpToDate,
             replication: match disk {
                 DiskState::UpToDate => ReplicationState::Established,
                 _ => ReplicationState::SyncTarget,
             },
             size_bytes: 1,
+            suspended: false,
         });
         Glance { connection, volumes: volumes.collect(), ..Glance::unknown() }
     }

@@ -8,10 +8,11 @@ use metadata::{Flags, GenerationRecord, Generations};
 use replicator::Status;
 use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
 
-/// What exports and waits look at, published by the resource's thread whenever it changes.
+/// What exports, waits and watchers look at, published by the resource's thread whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glance {
     pub(crate) role: Role,
+    pub(crate) peer_role: Role,
     pub(crate) connection: ConnectionState,
     pub(crate) established: bool,
     pub(crate) split_brain: Option<String>,
@@ -25,8 +26,10 @@ pub(crate) struct Glance {
 pub(crate) struct VolumeGlance {
     pub(crate) id: VolumeId,
     pub(crate) disk: DiskState,
+    pub(crate) peer_disk: DiskState,
     pub(crate) replication: ReplicationState,
     pub(crate) size_bytes: u64,
+    pub(crate) suspended: bool,
 }
 
 impl Glance {
@@ -34,6 +37,7 @@ impl Glance {
     pub(crate) const fn unknown() -> Self {
         Self {
             role: Role::Secondary,
+            peer_role: Role::Unknown,
             connection: ConnectionState::StandAlone,
             established: false,
             split_brain: None,
@@ -46,11 +50,14 @@ impl Glance {
         let volumes = status.volumes.iter().map(|volume| VolumeGlance {
             id: volume.id,
             disk: volume.disk,
+            peer_disk: volume.peer_disk,
             replication: volume.replication,
             size_bytes: volume.size_bytes,
+            suspended: volume.suspended,
         });
         Self {
             role: status.role,
+            peer_role: status.peer_role,
             connection: status.connection,
             established: status.established,
             split_brain: status.split_brain.clone(),

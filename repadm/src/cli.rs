@@ -10,7 +10,7 @@ Commands keep drbdadm's names and meaning. Its way of passing options, before th
 two dashes, works too: repadm -- --overwrite-data-of-peer primary all
 
 Known, and not built yet (they say so, exit code 10):
-  invalidate invalidate-remote outdate verify pause-sync resume-sync adjust resize events2 show
+  invalidate invalidate-remote outdate verify pause-sync resume-sync adjust resize show
   new-current-uuid suspend-io resume-io net-options disk-options resource-options
   peer-device-options service split-brain config proc top
 
@@ -192,6 +192,22 @@ pub enum Command {
         #[command(flatten)]
         on: Looked,
     },
+    /// Print what there is, and what becomes of it: one event a line, as DRBD does
+    #[command(name = "events2")]
+    Events {
+        /// Stop after what there is
+        #[arg(long)]
+        now: bool,
+        /// Show sizes and counters, too; what only counts is told once a second
+        #[arg(long)]
+        statistics: bool,
+        /// Begin each line with the time
+        #[arg(long)]
+        timestamps: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Looked,
+    },
     /// Show one line for each volume, who uses it, and the progress of a resync
     Overview {
         /// Show it anew every second
@@ -308,7 +324,6 @@ pub const NOT_YET: &[&str] = &[
     "adjust",
     "config",
     "disk-options",
-    "events2",
     "invalidate",
     "invalidate-remote",
     "net-options",

@@ -4,6 +4,7 @@ mod create_md;
 mod disk;
 mod dump;
 mod dump_md;
+mod events;
 mod generations;
 mod link;
 mod offline_md;
@@ -41,6 +42,11 @@ pub fn run(context: &mut Context<'_>, command: &Command, known: &[String]) -> Ou
         Command::Cstate { on } => words::cstate(context, &on.targets),
         Command::Dstate { on } => words::dstate(context, &on.targets),
         Command::Status { statistics, on } => status::run(context, *statistics, &on.targets),
+        Command::Events { now, statistics, timestamps, on } => {
+            let (now, statistics, timestamps) = (*now, *statistics, *timestamps);
+            let manner = events::Manner { now, statistics, timestamps };
+            events::run(context, manner, &on.targets)
+        }
         Command::Overview { watch, on } => overview::run(context, *watch, &on.targets),
         Command::WaitConnect { patience, on } => wait::connect(context, *patience, &on.targets),
         Command::WaitSync { patience, on } => wait::sync(context, *patience, &on.targets),

@@ -1,6 +1,7 @@
 //! What is printed, as functions from a picture of the state to text. Nothing here asks anybody
 //! anything, so that every state can be shown by a test.
 
+pub mod events;
 pub mod generations;
 pub mod overview;
 pub mod pairs;

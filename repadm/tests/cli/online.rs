@@ -1,9 +1,9 @@
 //! The program against a daemon that answers as it is told.
 
 use crate::support::{Daemon, Place, done, r0, refused};
-use control::{Command, Reply};
+use control::{Command, HelperEvent, Reply};
 use serde_json::Value;
-use types::{Span, VolumeId};
+use types::{Role, Span, VolumeId};
 
 fn quiet(place: &Place) -> Daemon {
     Daemon::start(&place.path("control.sock"), vec![r0()], |_| done())
@@ -94,6 +94,62 @@ fn notes_go_to_standard_error() {
     let _daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
     let ran = place.ends(0, &["primary", "r0"]);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "r0: already so\n"));
+}
+
+#[test]
+fn events_are_told_until_the_daemon_goes_away() {
+    let place = Place::new();
+    let answer = |_: &Command| {
+        let mut secondary = r0();
+        secondary.role = Role::Secondary;
+        let (resource, helper) = (|| "r0".to_owned(), || "fence-peer".to_owned());
+        vec![
+            Reply::Status(vec![secondary]),
+            Reply::Status(vec![r0()]),
+            Reply::Helper(HelperEvent::Called { resource: resource(), helper: helper() }),
+            Reply::Helper(HelperEvent::Missed(3)),
+            Reply::Helper(HelperEvent::Ended { resource: resource(), helper: helper(), status: 7 }),
+            Reply::Status(Vec::new()),
+        ]
+    };
+    let daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
+    let ran = place.ends(20, &["events2", "r0"]);
+    let expected = "\
+exists resource name:r0 role:Secondary suspended:no split-brain:no
+exists connection name:r0 peer-node-id:1 conn-name:beta connection:Connected role:Secondary
+exists device name:r0 volume:0 minor:1 disk:UpToDate backing_dev:/x/alpha.img client:no \
+quorum:yes open:no
+exists peer-device name:r0 peer-node-id:1 conn-name:beta volume:0 replication:Established \
+peer-disk:UpToDate resync-suspended:no
+exists -
+change resource name:r0 role:Primary
+call helper name:r0 helper:fence-peer
+response helper name:r0 helper:fence-peer status:7
+destroy peer-device name:r0 peer-node-id:1 conn-name:beta volume:0
+destroy device name:r0 volume:0 minor:1
+destroy connection name:r0 peer-node-id:1 conn-name:beta
+destroy resource name:r0
+";
+    assert_eq!(ran.out, expected);
+    assert!(ran.err.starts_with("3 calls and ends of helpers were missed"), "{}", ran.err);
+    assert!(ran.err.contains("went away"), "{}", ran.err);
+    assert_eq!(daemon.orders(), [Command::Watch]);
+}
+
+#[test]
+fn events_of_now_are_what_there_is() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    let ran = place.ends(0, &["events2", "--now", "--statistics", "--timestamps"]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", ran.out);
+    for line in &lines {
+        let (stamp, event) = line.split_once(' ').unwrap();
+        assert!(stamp.ends_with("+00:00") && event.starts_with("exists "), "{line}");
+    }
+    assert!(lines[2].contains(" conflicts-won:0 conflicts-lost:0 "), "{}", lines[2]);
+    assert!(lines[4].ends_with(" exists -"));
+    assert_eq!(daemon.orders(), []);
 }
 
 #[test]

@@ -109,9 +109,14 @@ impl Daemon {
                         }
                         other => answer(other),
                     };
+                    // One who watches is told nothing more, as if the daemon had ended.
+                    let is_last = command == Command::Watch;
                     remember.lock().unwrap().push(command);
                     for reply in replies {
                         frame::write(&mut stream, &reply).unwrap();
+                    }
+                    if is_last {
+                        break;
                     }
                 }
             }

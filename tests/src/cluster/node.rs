@@ -163,10 +163,19 @@ impl Node {
     /// # Errors
     /// If it cannot be started, or does not end.
     pub fn try_repadm(&self, words: &[&str]) -> anyhow::Result<Ran> {
+        run(&mut self.repadm_command(words)?, PATIENCE * 2)
+    }
+
+    /// The command line of [`Self::try_repadm`], for what does not end by itself.
+    ///
+    /// # Errors
+    /// If the programs are not there.
+    pub fn repadm_command(&self, words: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(&programs()?.repadm);
         forget_environment(&mut command);
         command.env("REPD_CONFIG", self.config()).env("REPD_NODE", self.name);
-        run(command.env("REPD_CONTROL", self.control()).args(words), PATIENCE * 2)
+        command.env("REPD_CONTROL", self.control()).args(words);
+        Ok(command)
     }
 
     /// `repadm` with these words, which must succeed. Gives what it prints.

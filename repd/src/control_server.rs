@@ -296,7 +296,7 @@ mod tests {
             picture(&mut stream, |all| all.len() == 1).await;
             let is =
                 |connection| move |all: &[ResourceStatus]| all[0].peer.connection == connection;
-            daemon.connect("r0").await.unwrap();
+            daemon.connect("r0", false).await.unwrap();
             picture(&mut stream, is(ConnectionState::Connecting)).await;
             daemon.disconnect("r0").await.unwrap();
             picture(&mut stream, is(ConnectionState::StandAlone)).await;

@@ -71,6 +71,16 @@ impl Outcome {
             Self::Signal(_) | Self::TooLong | Self::NotRun => None,
         }
     }
+
+    /// As a shell would have it.
+    const fn status(self) -> i32 {
+        match self {
+            Self::Exit(code) => code,
+            Self::Signal(signal) => 128 + signal,
+            Self::TooLong => 128 + KILL,
+            Self::NotRun => 127,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -80,18 +90,6 @@ impl fmt::Display for Outcome {
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::TooLong => f.write_str("killed: it took too long"),
             Self::NotRun => f.write_str("not run"),
-        }
-    }
-}
-
-impl Outcome {
-    /// As a shell would have it.
-    const fn status(self) -> i32 {
-        match self {
-            Self::Exit(code) => code,
-            Self::Signal(signal) => 128 + signal,
-            Self::TooLong => 128 + KILL,
-            Self::NotRun => 127,
         }
     }
 }
@@ -339,7 +337,7 @@ mod tests {
     async fn those_who_watch_are_told_of_calls_and_ends() {
         let (handlers, waiting) = Handlers::new();
         let commands = ["exit 0", "exit 3", "kill -TERM $$"];
-        commands.map(handler).into_iter().for_each(|handler| handlers.start(handler));
+        commands.map(handler).into_iter().for_each(|handler| drop(handlers.start(handler)));
         drop(handlers);
         let news = News::new();
         let mut told = news.helpers();

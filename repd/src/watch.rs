@@ -173,7 +173,7 @@ mod tests {
                     .news()
                     .helper(HelperEvent::Called { resource: "r0".into(), helper: at.to_string() });
                 if at % 10 == 0 {
-                    daemon.connect("r0").await.unwrap();
+                    daemon.connect("r0", false).await.unwrap();
                     daemon.disconnect("r0").await.unwrap();
                 }
             }

@@ -8,7 +8,7 @@
 //! A picture of the state is a list of objects; the events are the difference between two of them.
 
 use super::progress::percent_down;
-use super::status::{is_open, is_suspended};
+use super::status::{is_open, suspended};
 use super::{blocks_kib, kib, yes_no};
 use crate::target::Chosen;
 use control::{HelperEvent, ResourceStatus, VolumeStatus};
@@ -151,7 +151,7 @@ fn resource_itself(resource: &ResourceStatus, statistics: bool) -> Object {
     let mut object = Object::new("resource", Keys::default().with("name", &resource.name));
     object.state = Keys::default()
         .with("role", resource.role)
-        .with("suspended", if is_suspended(resource) { "no-data" } else { "no" })
+        .with("suspended", suspended(resource))
         .with("split-brain", yes_no(resource.split_brain.is_some()));
     if statistics {
         object.state = object

@@ -53,7 +53,7 @@ impl Glance {
             peer_disk: volume.peer_disk,
             replication: volume.replication,
             size_bytes: volume.size_bytes,
-            suspended: volume.suspended,
+            suspended: volume.suspended.any(),
         });
         Self {
             role: status.role,

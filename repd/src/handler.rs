@@ -341,7 +341,7 @@ mod tests {
         drop(handlers);
         let news = News::new();
         let mut told = news.helpers();
-        serve(waiting, news).await;
+        tokio::task::LocalSet::new().run_until(serve(waiting, news)).await;
         for code in [0, 3, 143] {
             let (resource, helper) = ("r0".to_owned(), "local-io-error".to_owned());
             let called = HelperEvent::Called { resource: resource.clone(), helper: helper.clone() };

@@ -61,6 +61,8 @@ pub(crate) enum Order {
     Demote,
     /// End in order.
     Stop,
+    /// What changes nothing that the world must know of.
+    Other,
 }
 
 /// A node.

@@ -13,7 +13,8 @@ use crate::plan::{Class, Death, Plan};
 use crate::world::{Event, World};
 use metadata::Rule;
 use replicator::{
-    ClientOp, Command, CommandId, Event as EngineEvent, Options, Refusal, RefusalKind, Status,
+    ClientOp, Command, CommandId, Event as EngineEvent, Handler, Inspection, Options, Refusal,
+    RefusalKind, Status,
 };
 use types::{BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, Role, Span};
 
@@ -145,6 +146,11 @@ impl Script {
         self.order(node, Order::Demote, Command::Demote).expect("nobody has it open");
     }
 
+    /// The clients of a node close the device.
+    pub fn clients_leave(&mut self, node: usize) {
+        self.world.clients_leave(node);
+    }
+
     /// A node leaves its peer by order.
     pub fn disconnect(&mut self, node: usize) {
         self.order(node, Order::Disconnect, Command::Disconnect).expect("it may always leave");
@@ -154,6 +160,49 @@ impl Script {
     pub fn connect(&mut self, node: usize) {
         self.order(node, Order::Connect, Command::Connect { discard_my_data: false })
             .expect("it may always seek");
+    }
+
+    /// A node seeks its peer again, and gives up what it wrote alone.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn connect_and_discard(&mut self, node: usize) -> Result<(), Refusal> {
+        self.order(node, Order::Connect, Command::Connect { discard_my_data: true })
+    }
+
+    /// `outdate`.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn outdate(&mut self, node: usize) -> Result<(), Refusal> {
+        self.order(node, Order::Other, Command::Outdate)
+    }
+
+    /// `suspend-io`.
+    pub fn suspend_io(&mut self, node: usize) {
+        self.order(node, Order::Other, Command::SuspendIo).expect("it is never refused");
+    }
+
+    /// `resume-io`.
+    pub fn resume_io(&mut self, node: usize) {
+        self.order(node, Order::Other, Command::ResumeIo).expect("it is never refused");
+    }
+
+    /// A node looks at what both have.
+    pub fn inspect(&mut self, node: usize) -> Inspection {
+        self.order(node, Order::Other, Command::Inspect).expect("it is never refused");
+        self.world.inspections.pop().expect("what was found comes before the answer")
+    }
+
+    /// From now on a handler of a node ends so, after so long.
+    pub fn handler_ends(&mut self, node: usize, handler: Handler, exit: Option<i32>, after: Span) {
+        self.world.handlers.insert((node, handler), (exit, after));
+    }
+
+    /// The handlers that a node has run, in order, but for the everyday `disconnected`.
+    pub fn handlers_run(&self, node: usize) -> Vec<Handler> {
+        let run = self.world.handlers_run.iter().filter(|(at, _)| *at == node);
+        run.map(|(_, handler)| *handler).filter(|it| *it != Handler::Disconnected).collect()
     }
 
     /// A node lets its disk go.
@@ -474,7 +523,11 @@ impl World {
                     self.gone(node, FOR_EVER);
                 }
                 Order::Reattach(volume) => self.nodes[node].losses[volume] = None,
-                Order::Attach | Order::Detach(_) | Order::Connect | Order::Disconnect => {}
+                Order::Attach
+                | Order::Detach(_)
+                | Order::Connect
+                | Order::Disconnect
+                | Order::Other => {}
             }
         }
         self.answers.insert(id, result);

@@ -154,7 +154,7 @@ pub(crate) fn r0() -> ResourceStatus {
     });
     let volume = json!({
         "volume": 0, "device": "/dev/drbd1", "minor": 1, "disk-path": "/x/alpha.img",
-        "meta-disk-path": null, "undurable-writes": 0, "undurable-bytes": 0, "suspended": false,
+        "meta-disk-path": null, "undurable-writes": 0, "undurable-bytes": 0, "suspended": {"user": false, "no-data": false, "fencing": false},
         "backend": "io_uring", "disk": "UpToDate", "peer-disk": "UpToDate",
         "replication": "Established", "size-bytes": 8_000_000, "out-of-sync-blocks": 0,
         "export": "r0/0", "nbd-uris": ["nbd+unix:///r0?socket=/x/nbd.sock"], "clients": [],

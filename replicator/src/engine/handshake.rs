@@ -55,7 +55,8 @@ impl Engine {
         if link.phase != Phase::Greeting {
             return self.protocol_error("a hello out of turn", out);
         }
-        if hello.purpose == Purpose::Replicate && !self.wants_peer() {
+        let looks = link.hello.purpose == Purpose::Inspect || hello.purpose == Purpose::Inspect;
+        if !looks && !self.wants_peer() {
             let text = format!("{} stands alone: run `connect` there", self.config.node_name);
             return self.refuse_link(RefuseCode::Busy, text, out);
         }

@@ -47,6 +47,7 @@ impl Engine {
         }
         self.look = Some(Look::default());
         self.dial.inspect = true;
+        self.pump_dial(out);
         Ok(Some(Stage::Granted))
     }
 

@@ -132,6 +132,14 @@ impl Script {
         }
     }
 
+    /// A node is to become Primary, and is asked once.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn order_promotion(&mut self, node: usize, force: bool) -> Result<(), Refusal> {
+        self.order(node, Order::Promote(force), Command::Promote { force })
+    }
+
     /// A node is to become Primary by force.
     ///
     /// # Errors

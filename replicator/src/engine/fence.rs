@@ -296,9 +296,10 @@ impl Engine {
         self.fence.unfence |= self.fences();
     }
 
-    /// Runs `unfence-peer`, if it is to run and no `fence-peer` does.
+    /// Runs `unfence-peer`, if it is to run, the peer has everything, and no `fence-peer` runs.
     pub(super) fn pump_unfence(&mut self, out: &mut Effects) {
-        if self.fence.unfence && self.fence.running.is_none() {
+        let good = self.volumes.iter().all(Volume::peer_has_good);
+        if self.fence.unfence && good && self.fence.running.is_none() {
             self.fence.unfence = false;
             self.run_handler(Handler::UnfencePeer, None, out);
         }

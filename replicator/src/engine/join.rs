@@ -35,6 +35,7 @@ impl Engine {
             // Known before both are ready: what it sends again now, its disk does not get.
             self.set_peer_disk(v, theirs.side.disk, out);
         }
+        self.outdated_in_vain(v, out);
         let resent = unsent.len() as u64;
         if mutation::on(Mutation::AnswersFirst) {
             self.repeat_answers(v, out);
@@ -48,6 +49,15 @@ impl Engine {
         self.resume_resync(v, theirs.side.disk, out);
         let volume = self.volumes[v].id;
         out.push(Effect::Event(Event::Resumed { volume, resent, answered }));
+    }
+
+    /// Nobody went on alone after this copy was called Outdated: it has all there is.
+    fn outdated_in_vain(&mut self, v: usize, out: &mut Effects) {
+        if self.volumes[v].disk == DiskState::Outdated {
+            self.volumes[v].metadata().superblock.flags.was_up_to_date = true;
+            self.save_superblock(v, Then::Nothing, out);
+            self.set_disk(v, DiskState::UpToDate, "the peer has not gone on alone", out);
+        }
     }
 
     /// A resync goes on from the union of both bitmaps: the source may not have heard of all that
@@ -92,6 +102,7 @@ impl Engine {
             Plan::Source(_) => DiskState::Inconsistent,
             // Whoever is source has taken its copy for UpToDate, whatever it said before.
             Plan::InSync | Plan::Target(_) => DiskState::UpToDate,
+            Plan::Resume if theirs.side.disk == DiskState::Outdated => DiskState::UpToDate,
             Plan::Resume | Plan::Idle => theirs.side.disk,
         };
         self.set_peer_disk(v, peer_disk, out);

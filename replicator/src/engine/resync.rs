@@ -337,6 +337,7 @@ impl Engine {
                 self.save_bitmap(v, None, out);
                 self.set_peer_disk(v, DiskState::UpToDate, out);
                 self.set_replication(v, ReplicationState::Established, "resync done", out);
+                self.pump_unfence(out);
             }
             _ => self.protocol_error("a step of a resync out of turn", out),
         }
@@ -382,10 +383,7 @@ impl Engine {
         superblock.flags.full_sync = false;
         superblock.flags.peer_outdated = false;
         self.save_superblock(v, Then::Nothing, out);
-        if self.volumes.iter().all(|vol| vol.sync.is_none()) {
-            self.want_unfence();
-            self.pump_unfence(out);
-        }
+        self.want_unfence();
     }
 
     /// All marks, in as many messages as it takes.

@@ -6,7 +6,7 @@ use crate::disk::Ticket;
 use crate::marks::Mark;
 use crate::node::{Asker, Order, Process};
 use crate::operator::all_up_to_date;
-use crate::plan::Class;
+use crate::plan::{Class, Death};
 use crate::world::{Event, Phase, World};
 use bytes::Bytes;
 use metadata::Rule;
@@ -97,13 +97,17 @@ impl World {
 
     /// A handler ends well and soon, unless the plan or the script says otherwise.
     fn start_handler(&mut self, node: usize, id: HandlerId, handler: Handler) {
-        let soon = (Some(0), Span::millis(1));
-        let (exit, after) = self.handlers.get(&(node, handler)).copied().unwrap_or(soon);
+        let planned = match handler {
+            Handler::FencePeer if self.class() == Class::Fencing => self.plan.fence[node],
+            _ => (Some(0), Span::millis(1)),
+        };
+        let (exit, after) = self.handlers.get(&(node, handler)).copied().unwrap_or(planned);
         if self.class() == Class::Scripted {
             self.handlers_run.push((node, handler));
         }
         let life = self.nodes[node].life;
-        self.schedule(self.now + after, Event::Handler { node, life, id, exit });
+        let event = Event::Handler { node, life, id, handler, exit };
+        self.schedule(self.now + after, event);
     }
 
     pub(crate) fn handler_done(
@@ -111,11 +115,35 @@ impl World {
         node: usize,
         life: u32,
         id: HandlerId,
+        handler: Handler,
         exit: Option<i32>,
     ) {
-        if self.nodes[node].life == life {
-            self.input(node, Input::HandlerDone { id, exit });
+        if self.nodes[node].life != life {
+            return;
         }
+        let fences = self.class() == Class::Fencing && handler == Handler::FencePeer;
+        let exit = if fences { self.shoot(node, exit) } else { exit };
+        self.input(node, Input::HandlerDone { id, exit });
+    }
+
+    /// What `fence-peer` says: if it is one that shoots, the peer loses its power. One that comes so
+    /// late that the peer is needed again misses.
+    fn shoot(&mut self, node: usize, exit: Option<i32>) -> Option<i32> {
+        if exit != Some(7) {
+            self.marks.hit(Mark::NotFenced);
+            return exit;
+        }
+        let peer = 1 - node;
+        let linked = self.status(node).is_some_and(|status| status.established);
+        if self.phase != Phase::Chaos || linked && !self.may_die(peer) {
+            return Some(1);
+        }
+        self.marks.hit(if linked { Mark::FencedLate } else { Mark::Fenced });
+        if !matches!(self.nodes[peer].process, Process::Down) {
+            let down = Span::millis(self.rng.between(100, 5000));
+            self.die(peer, Death::Power, down);
+        }
+        exit
     }
 
     fn start_disk_op(&mut self, node: usize, volume: VolumeId, op: &DiskOp, asker: Asker) {
@@ -280,7 +308,8 @@ impl World {
     /// Whether a copy of a node is of no use without the peer, and the peer may be away for long.
     fn lacks_data(&self, node: usize) -> bool {
         let incomplete = |status| !all_up_to_date(&status);
-        self.plan.class == Class::Solo && self.status(node).is_some_and(incomplete)
+        let parts = matches!(self.plan.class, Class::Solo | Class::Fencing);
+        parts && self.status(node).is_some_and(incomplete)
     }
 
     fn command_done(&mut self, node: usize, id: CommandId, result: Result<(), Refusal>) {

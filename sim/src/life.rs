@@ -125,6 +125,7 @@ impl World {
             | Class::SplitBrain
             | Class::Orders
             | Class::DiskFails
+            | Class::Fencing
             | Class::Scripted => false,
         };
         let again = self.nodes[node].behind && self.phase == Phase::Chaos;

@@ -61,7 +61,10 @@ impl World {
     fn fits(&self, fault: Fault) -> bool {
         let class = self.class();
         let whole = self.nodes.iter().all(|node| node.losses.iter().all(Option::is_none));
-        let one_at_a_time = matches!(class, Class::OneDies | Class::FullSync | Class::Orders);
+        let one_at_a_time = matches!(
+            class,
+            Class::OneDies | Class::FullSync | Class::Orders | Class::Fencing
+        );
         match fault {
             Fault::Reset => true,
             // The long ones are what these classes are about.

@@ -5,7 +5,7 @@
 //! is decided here, from the seed.
 
 use crate::disk::DiskFaults;
-use replicator::{OnNoData, Options};
+use replicator::{Fencing, OnNoData, Options};
 use types::{EXTENT_BYTES, NodeId, Prng, Span};
 
 /// What kind of trouble a world has.
@@ -30,13 +30,16 @@ pub enum Class {
     FullSync,
     /// One disk of one node fails, or is detached under load; the peer's disk stays good.
     DiskFails,
+    /// `fencing resource-and-stonith`: links are lost for long, nodes die, and handlers shoot the
+    /// peer or do not. Nobody diverges.
+    Fencing,
     /// Whatever a script does; no seed draws it.
     Scripted,
 }
 
 impl Class {
     /// Every class that a seed can have.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Resets,
         Self::OneDies,
         Self::BothPower,
@@ -46,6 +49,7 @@ impl Class {
         Self::Orders,
         Self::FullSync,
         Self::DiskFails,
+        Self::Fencing,
     ];
 
     /// Its name on the command line.
@@ -60,6 +64,7 @@ impl Class {
             Self::Orders => "orders",
             Self::FullSync => "full-sync",
             Self::DiskFails => "disk-fails",
+            Self::Fencing => "fencing",
             Self::Scripted => "scripted",
         }
     }
@@ -71,7 +76,10 @@ impl Class {
 
     /// Whether a read or write may fail for want of data while a node is Primary.
     pub const fn errors_allowed(self) -> bool {
-        !matches!(self, Self::Resets | Self::OneDies | Self::Solo | Self::DiskFails)
+        !matches!(
+            self,
+            Self::Resets | Self::OneDies | Self::Solo | Self::DiskFails | Self::Fencing
+        )
     }
 }
 
@@ -174,6 +182,8 @@ pub struct Plan {
     pub faults: Vec<(Span, Fault)>,
     /// Whether clients ask for nothing more once the nodes are parted for long.
     pub idle_when_parted: bool,
+    /// How each node's `fence-peer` ends, and how long it takes. With 7 it has shot the peer.
+    pub fence: [(Option<i32>, Span); 2],
     /// Whether disks begin equal, with a common generation.
     pub begins_in_sync: bool,
 }
@@ -208,16 +218,20 @@ impl Plan {
     pub fn new(seed: u64, class: Option<Class>) -> Self {
         let mut rng = Prng::new(seed ^ 0x706c_616e);
         let drawn = *rng.pick(DRAWN);
-        let class = class.unwrap_or(drawn);
+        // Of its own numbers: what is drawn else stays what it was.
+        let fencing = Prng::new(seed ^ 0x6665_6e63).chance(1, 14);
+        let class = class.unwrap_or(if fencing { Class::Fencing } else { drawn });
         let two_primaries = match class {
             Class::SplitBrain => true,
             Class::Solo => false,
             Class::Orders | Class::FullSync | Class::DiskFails | Class::Scripted => {
                 rng.chance(1, 2)
             }
-            Class::Resets | Class::OneDies | Class::BothPower | Class::BothKilled => {
-                rng.chance(3, 4)
-            }
+            Class::Resets
+            | Class::OneDies
+            | Class::BothPower
+            | Class::BothKilled
+            | Class::Fencing => rng.chance(3, 4),
         };
         let many_extents = class != Class::FullSync && rng.chance(1, 12);
         let device_bytes = std::array::from_fn(|_| match class {
@@ -246,6 +260,7 @@ impl Plan {
             chaos,
             faults: Vec::new(),
             idle_when_parted: rng.chance(1, 3),
+            fence: [(Some(0), Span(0)); 2],
             begins_in_sync: class != Class::FullSync,
         };
         if class == Class::SplitBrain {
@@ -260,6 +275,15 @@ impl Plan {
         plan.options.al_updates = !policies.chance(1, 12);
         if policies.chance(1, 3) {
             plan.options.on_no_data_accessible = OnNoData::SuspendIo;
+        }
+        if class == Class::Fencing {
+            plan.options.fencing = Fencing::ResourceAndStonith;
+            let shoots = policies.chance(1, 2);
+            plan.fence = std::array::from_fn(|_| {
+                let fails = *policies.pick(&[Some(0), Some(1), None]);
+                let after = Span::millis(policies.between(1, 8000));
+                (if shoots { Some(7) } else { fails }, after)
+            });
         }
         plan.faults = faults(&mut rng, &plan);
         plan.faults.sort_by_key(|(at, _)| at.0);
@@ -373,6 +397,7 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         Class::SplitBrain => vec![Fault::Partition(Span::secs(60))],
         Class::Orders => (0..rng.between(1, 4)).map(|_| order(rng, plan)).collect(),
         Class::DiskFails => (0..rng.between(1, 3)).map(|_| disk_loss(rng)).collect(),
+        Class::Fencing => (0..rng.between(1, 4)).map(|_| long_loss(rng, plan)).collect(),
     };
     for fault in own {
         let when = match plan.class {
@@ -407,6 +432,19 @@ fn one_death(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {
     let effects = if rng.chance(3, 4) { rng.below(40) } else { 0 };
     let die = Fault::Die(NodeId(rng.below(2) as u8), death, effects, down_time(rng));
     if !plan.two_primaries && rng.chance(1, 2) { vec![die, Fault::Failover] } else { vec![die] }
+}
+
+/// A loss of the link that is longer than anybody waits, or the death of a node.
+fn long_loss(rng: &mut Prng, plan: &Plan) -> Fault {
+    let long = Span(plan.options.timeout.0 + rng.below(12_000_000_000));
+    match rng.below(4) {
+        0 | 1 => Fault::Partition(long),
+        2 => Fault::Unplug(long),
+        _ => {
+            let death = if rng.chance(1, 2) { Death::Kill } else { Death::Power };
+            Fault::Die(NodeId(rng.below(2) as u8), death, rng.below(40), down_time(rng))
+        }
+    }
 }
 
 fn solo(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {

@@ -44,7 +44,7 @@ pub(crate) enum Event {
     /// An attempt to connect fails.
     ConnectFailed { node: usize, life: u32, refused: bool },
     /// A handler of a node ends.
-    Handler { node: usize, life: u32, id: HandlerId, exit: Option<i32> },
+    Handler { node: usize, life: u32, id: HandlerId, handler: Handler, exit: Option<i32> },
     /// Clients come to a node that has become Primary.
     Open { node: usize, life: u32 },
     /// A client asks for something.
@@ -259,7 +259,9 @@ impl World {
             Event::ConnectFailed { node, life, refused } => {
                 self.connect_failed(node, life, refused);
             }
-            Event::Handler { node, life, id, exit } => self.handler_done(node, life, id, exit),
+            Event::Handler { node, life, id, handler, exit } => {
+                self.handler_done(node, life, id, handler, exit);
+            }
             Event::Open { node, life } => self.open_clients(node, life),
             Event::Client(client) => self.ask(client),
             Event::Fault(fault) => self.fault(fault),

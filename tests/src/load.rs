@@ -10,7 +10,7 @@ use crate::nbd_client::{Address, Client, Operation};
 use anyhow::Context;
 use drive::{Drive, Outcome};
 use sim::history::{BlockId, History, Kind, Op};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,6 +49,8 @@ pub struct Plan {
 /// What clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
+    /// Writes of whole blocks, and nothing else.
+    Writes,
     /// Reads and writes of whole blocks, some with FUA, and flushes.
     Blocks,
     /// Reads, writes, trims and writes of zeros of any size and alignment, some with FUA, and
@@ -216,6 +218,21 @@ impl Loaded {
         let (count, shown) = (self.refused.len(), shown.join("\n"));
         anyhow::ensure!(count == 0, "clients were told {count} errors:\n{shown}");
         self.check_history(before)
+    }
+
+    /// How long each write took that was answered, node by node. Writes of zeros are left out.
+    pub fn write_times(&self) -> BTreeMap<u8, Vec<Duration>> {
+        // A write is in the history once for each of its registers.
+        let mut seen = BTreeSet::new();
+        let mut times: BTreeMap<u8, Vec<Duration>> = BTreeMap::new();
+        for op in self.history.ops() {
+            let Kind::Write(value) = op.kind else { continue };
+            let Some(ret) = op.ret else { continue };
+            if value != sim::history::ZERO && seen.insert(value) {
+                times.entry(op.node).or_default().push(Duration::from_nanos(ret - op.invoke));
+            }
+        }
+        times
     }
 
     /// The same, where a request may have been answered with an error.

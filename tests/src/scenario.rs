@@ -11,12 +11,15 @@ mod full_disk;
 mod full_sync;
 mod interrupted_resync;
 mod link_cut;
+mod overlaps;
 mod primary_killed;
+mod read_after_ack;
 mod real_input;
 mod refused_commands;
 mod refused_peers;
 mod resets;
 mod restart;
+mod undisturbed;
 
 use crate::clock;
 use std::time::{Duration, Instant};
@@ -36,6 +39,12 @@ pub struct Scale {
     pub kills_in_a_row: u64,
     /// Requests at each node that conflict with the other's.
     pub conflicts: u64,
+    /// Writes by each node of the one block that both write.
+    pub dp1_writes: u64,
+    /// The same in the storm.
+    pub dp6_writes: u64,
+    /// Times that both nodes' requests meet in each way.
+    pub pairs: u64,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
 }
@@ -52,6 +61,9 @@ impl Scale {
             kills: 3,
             kills_in_a_row: 10,
             conflicts: 2_000,
+            dp1_writes: 5_000,
+            dp6_writes: 5_000,
+            pairs: 2,
             full_sync_bytes: 64 * MIB,
         }
     }
@@ -65,6 +77,9 @@ impl Scale {
             kills: 50,
             kills_in_a_row: 1000,
             conflicts: 50_000,
+            dp1_writes: 1_000_000,
+            dp6_writes: 100_000,
+            pairs: 50,
             full_sync_bytes: 1024 * MIB,
         }
     }
@@ -113,7 +128,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "primary-killed", show: primary_killed::one },
     Scenario { name: "both-killed", show: primary_killed::both },
     Scenario { name: "cr6-killed-again", show: primary_killed::a_thousand },
-    Scenario { name: "conflicts", show: conflicts::show },
+    Scenario { name: "dp1-one-block", show: conflicts::one_block },
+    Scenario { name: "dp2-overlaps", show: overlaps::relations },
+    Scenario { name: "dp3-kinds", show: overlaps::kinds },
+    Scenario { name: "dp4-read-after-ack", show: read_after_ack::show },
+    Scenario { name: "dp6-storm", show: conflicts::storm },
     Scenario { name: "frozen", show: frozen::show },
     Scenario { name: "interrupted-resync", show: interrupted_resync::show },
     Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },

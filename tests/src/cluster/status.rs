@@ -81,6 +81,31 @@ impl Status {
         self.number("/resumed")
     }
 
+    /// Concurrent writes in which this node's prevailed.
+    pub fn conflicts_won(&self) -> u64 {
+        self.number("/devices/0/conflicts-won")
+    }
+
+    /// Concurrent writes in which the other node's prevailed.
+    pub fn conflicts_lost(&self) -> u64 {
+        self.number("/devices/0/conflicts-lost")
+    }
+
+    /// Writes of this node that the other answered as superseded.
+    pub fn superseded(&self) -> u64 {
+        self.number("/devices/0/superseded")
+    }
+
+    /// Writes that the other node has answered and that are not known durable there.
+    pub fn undurable_writes(&self) -> u64 {
+        self.number("/connections/0/peer_devices/0/undurable-writes")
+    }
+
+    /// Whether both nodes have written alone.
+    pub fn is_split(&self) -> bool {
+        self.0.get("split-brain").is_some_and(|split| !split.is_null())
+    }
+
     /// Connections from strangers that were refused.
     pub fn strangers_refused(&self) -> u64 {
         self.number("/strangers-refused")

@@ -159,15 +159,16 @@ impl Drive {
     }
 
     fn ask(&mut self, client: &mut Client) {
-        if self.prng.chance(1, 64) {
+        if self.plan.mix != Mix::Writes && self.prng.chance(1, 64) {
             self.pending.insert(client.submit(Operation::Flush), None);
             return;
         }
         let registers = self.choose();
         let (offset, len) = registers::bytes(&registers);
-        let fua = self.prng.chance(1, 16);
+        let all_writes = self.plan.mix == Mix::Writes;
+        let fua = !all_writes && self.prng.chance(1, 16);
         let zeroes = self.plan.mix == Mix::Everything && self.prng.chance(1, 12);
-        let (operation, write) = match (zeroes, self.prng.chance(1, 3)) {
+        let (operation, write) = match (zeroes, !all_writes && self.prng.chance(1, 3)) {
             (true, true) => {
                 let no_hole = self.prng.chance(1, 2);
                 (Operation::WriteZeroes { offset, len, no_hole, fua }, Some(ZERO))
@@ -195,7 +196,7 @@ impl Drive {
         let all = area.start * PER_BLOCK..area.end * PER_BLOCK;
         let block = area.start + self.prng.below(area.end - area.start);
         let block = block * PER_BLOCK..(block + 1) * PER_BLOCK;
-        if self.plan.mix == Mix::Blocks {
+        if self.plan.mix != Mix::Everything {
             return block;
         }
         let (granule, most) = match self.prng.below(16) {

@@ -9,8 +9,10 @@ mod exchanged_disks;
 mod frozen;
 mod full_disk;
 mod full_sync;
+mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
+mod multi_conn;
 mod overlaps;
 mod primary_killed;
 mod read_after_ack;
@@ -126,6 +128,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "link-silent", show: link_cut::in_silence },
     Scenario { name: "secondary-killed", show: link_cut::secondary_killed },
     Scenario { name: "primary-killed", show: primary_killed::one },
+    Scenario { name: "one-lost-in-conflicts", show: primary_killed::in_conflicts },
     Scenario { name: "both-killed", show: primary_killed::both },
     Scenario { name: "cr6-killed-again", show: primary_killed::a_thousand },
     Scenario { name: "dp1-one-block", show: conflicts::one_block },
@@ -133,6 +136,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp3-kinds", show: overlaps::kinds },
     Scenario { name: "dp4-read-after-ack", show: read_after_ack::show },
     Scenario { name: "dp6-storm", show: conflicts::storm },
+    Scenario { name: "dp11-multi-conn", show: multi_conn::show },
+    Scenario { name: "idle-primaries", show: idle_primaries::show },
     Scenario { name: "frozen", show: frozen::show },
     Scenario { name: "interrupted-resync", show: interrupted_resync::show },
     Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },

@@ -27,6 +27,44 @@ pub(super) fn both(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     })
 }
 
+/// Each way, where conflicts are the point: what is on its way is what can be concurrent.
+const FAR: Duration = Duration::from_millis(2);
+
+/// One of two Primaries dies in the middle of conflicts, each of them once, and stays away while
+/// the other goes on: the history of both nodes' clients, told to its end by the survivor, is that
+/// of one disk.
+pub(super) fn in_conflicts(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    let mut cluster = Cluster::two_primaries(Setup::new(16 * MIB))?;
+    cluster.cables().iter().for_each(|cable| cable.delay(FAR));
+    let addresses = cluster.nodes().map(|node| node.address());
+    let mut known = BTreeMap::new();
+    for (victim, seed) in [(0, 1), (1, 2), (0, 3), (1, 4)] {
+        let (survivor, name) = (1 - victim, cluster.nodes()[victim].name());
+        let mut plan = Plan::scattered(1, 3, seed);
+        plan.reconnect = true;
+        let load = Load::start(&addresses, plan)?;
+        (0..2).try_for_each(|node| load.wait_answered(node, 500))?;
+        let conflicts = cluster.nodes()[survivor].status()?;
+        anyhow::ensure!(conflicts.conflicts_won() + conflicts.conflicts_lost() > 0, "no conflict");
+        cluster.nodes_mut()[victim].kill()?;
+        load.wait_answered(survivor, 500).with_context(|| format!("{name} has died"))?;
+        let loaded = load.finish_through(|node| usize::from(node) == survivor)?;
+        loaded.check(&known).with_context(|| format!("{name} has died"))?;
+        report.line(&format!(
+            "{name} killed in the middle of conflicts: {} answers of both nodes' clients, \
+             linearizable through the survivor",
+            loaded.answered
+        ));
+        cluster.nodes_mut()[victim].start()?;
+        cluster.wait_settled()?;
+        known = loaded.last;
+    }
+    let load = Load::start(&addresses, Plan::scattered(1, 3, 5))?;
+    load.finish()?.check(&known)?;
+    cluster.down_and_compare()?;
+    cluster.finish()
+}
+
 /// Kills within one window of the history.
 const WINDOW: u64 = 25;
 

@@ -1,6 +1,7 @@
 //! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
 //! cluster and says what it measured.
 
+mod conflict_cut;
 mod conflicts;
 mod control_abuse;
 mod damaged_metadata;
@@ -136,6 +137,9 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp3-kinds", show: overlaps::kinds },
     Scenario { name: "dp4-read-after-ack", show: read_after_ack::show },
     Scenario { name: "dp6-storm", show: conflicts::storm },
+    Scenario { name: "dp7-resets", show: resets::in_conflicts },
+    Scenario { name: "dp7-resumed", show: conflict_cut::resumed },
+    Scenario { name: "dp7-alone", show: conflict_cut::alone },
     Scenario { name: "dp11-multi-conn", show: multi_conn::show },
     Scenario { name: "idle-primaries", show: idle_primaries::show },
     Scenario { name: "frozen", show: frozen::show },

@@ -22,6 +22,8 @@ mod judge;
 mod round;
 mod split_brain;
 
+pub(crate) use split_brain::keep_one;
+
 use crate::cluster::{Cluster, Setup};
 use crate::load::{Mix, Plan};
 use crate::{clock, namespace};

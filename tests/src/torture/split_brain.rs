@@ -3,7 +3,7 @@
 
 use super::acts::cables;
 use super::{Torture, judge};
-use crate::cluster::Node;
+use crate::cluster::{Cluster, Node};
 use crate::load::Load;
 use crate::proxy::Proxy;
 use anyhow::Context;
@@ -36,29 +36,35 @@ impl Torture {
             ends.push(loaded.last);
         }
         cables(&self.cluster, Proxy::mend);
-        for node in self.cluster.nodes() {
-            let status =
-                node.wait_for("the split brain", |s| !s.value()["split-brain"].is_null())?;
-            anyhow::ensure!(status.connection() == "StandAlone", "{}", status.brief());
-            let waited = node.try_repadm(&["wait-connect", "--wfc-timeout", "5", "r0"])?;
-            waited.ended_with(18)?;
-            anyhow::ensure!(
-                node.log().contains("split brain"),
-                "{}'s log does not name it",
-                node.name()
-            );
-        }
-        // As docs/runbooks.md has it.
-        let (kept, victim) = (self.cluster.nodes()[survivor], self.cluster.nodes()[1 - survivor]);
-        victim.repadm(&["secondary", "--force", "r0"])?;
-        victim.repadm(&["down", "r0"])?;
-        victim.repadm(&["create-md", "--force", "r0"])?;
-        victim.repadm(&["up", "r0"])?;
-        kept.repadm(&["connect", "r0"])?;
-        victim.repadm(&["wait-sync", "--wfc-timeout", "100", "r0"])?;
-        self.cluster.wait_settled()?;
-        victim.repadm(&["primary", "r0"])?;
+        keep_one(&self.cluster, survivor)?;
         self.known = ends.swap_remove(survivor);
         judge::same_disks(self)
     }
+}
+
+/// Both nodes stand alone with a split brain, and say so; one side is given up as docs/runbooks.md
+/// has it. Both are Primary and in sync then.
+pub(crate) fn keep_one(cluster: &Cluster, survivor: usize) -> anyhow::Result<()> {
+    for node in cluster.nodes() {
+        let status = node.wait_for("the split brain", |s| !s.value()["split-brain"].is_null())?;
+        anyhow::ensure!(status.connection() == "StandAlone", "{}", status.brief());
+        let waited = node.try_repadm(&["wait-connect", "--wfc-timeout", "5", "r0"])?;
+        waited.ended_with(18)?;
+        anyhow::ensure!(
+            node.log().contains("split brain"),
+            "{}'s log does not name it",
+            node.name()
+        );
+    }
+    // As docs/runbooks.md has it.
+    let (kept, victim) = (cluster.nodes()[survivor], cluster.nodes()[1 - survivor]);
+    victim.repadm(&["secondary", "--force", "r0"])?;
+    victim.repadm(&["down", "r0"])?;
+    victim.repadm(&["create-md", "--force", "r0"])?;
+    victim.repadm(&["up", "r0"])?;
+    kept.repadm(&["connect", "r0"])?;
+    victim.repadm(&["wait-sync", "--wfc-timeout", "100", "r0"])?;
+    cluster.wait_settled()?;
+    victim.repadm(&["primary", "r0"])?;
+    Ok(())
 }

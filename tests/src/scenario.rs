@@ -48,6 +48,8 @@ pub struct Scale {
     pub dp6_writes: u64,
     /// Times that both nodes' requests meet in each way.
     pub pairs: u64,
+    /// How long a node stands still.
+    pub freezes: Vec<Duration>,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
 }
@@ -67,6 +69,7 @@ impl Scale {
             dp1_writes: 5_000,
             dp6_writes: 5_000,
             pairs: 2,
+            freezes: [1, 10].map(Duration::from_secs).to_vec(),
             full_sync_bytes: 64 * MIB,
         }
     }
@@ -83,6 +86,7 @@ impl Scale {
             dp1_writes: 1_000_000,
             dp6_writes: 100_000,
             pairs: 50,
+            freezes: [1, 10, 60].map(Duration::from_secs).to_vec(),
             full_sync_bytes: 1024 * MIB,
         }
     }
@@ -140,9 +144,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp7-resets", show: resets::in_conflicts },
     Scenario { name: "dp7-resumed", show: conflict_cut::resumed },
     Scenario { name: "dp7-alone", show: conflict_cut::alone },
+    Scenario { name: "dp8-frozen-secondary", show: frozen::secondary },
+    Scenario { name: "dp8-frozen-primary", show: frozen::primary },
+    Scenario { name: "dp8-given-up", show: frozen::given_up },
     Scenario { name: "dp11-multi-conn", show: multi_conn::show },
     Scenario { name: "idle-primaries", show: idle_primaries::show },
-    Scenario { name: "frozen", show: frozen::show },
     Scenario { name: "interrupted-resync", show: interrupted_resync::show },
     Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },
     Scenario { name: "other-resource", show: refused_peers::other_resource },

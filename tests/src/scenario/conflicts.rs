@@ -29,12 +29,11 @@ fn plan(area: Range<u64>, mix: Mix, depth: usize, seed: u64) -> Plan {
     Plan { areas, mix, clients: 1, depth, pace: Duration::ZERO, seed, reconnect: false }
 }
 
+/// Waits until each of the nodes of a load has answered so many requests.
 fn wait(load: &Load, nodes: usize, requests: u64) -> anyhow::Result<()> {
-    let start: Vec<u64> = (0..nodes).map(|node| load.answered(node)).collect();
-    for goal in (0..=requests).step_by(AT_ONCE as usize).skip(1) {
-        for (node, start) in start.iter().enumerate() {
-            let more = (start + goal).saturating_sub(load.answered(node));
-            load.wait_answered(node, more)?;
+    for goal in (AT_ONCE..=requests).step_by(AT_ONCE as usize) {
+        for node in 0..nodes {
+            load.wait_answered(node, goal.saturating_sub(load.answered(node)))?;
         }
     }
     Ok(())

@@ -160,7 +160,8 @@ pub(super) fn resumed(_scale: &Scale, report: &mut Report) -> anyhow::Result<()>
 /// Nobody mends the cable: both answer their writes alone. Both have marked them, and both find
 /// out when they meet; what the operator keeps is on both then.
 pub(super) fn alone(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
-    let cluster = Cluster::two_primaries(Setup::new(16 * MIB))?;
+    // The silence before the cut must not be noticed, also not by a busy machine.
+    let cluster = Cluster::two_primaries(Setup::new(16 * MIB).net("ping-int", "60"))?;
     let mut value = 10;
     for (survivor, through) in [0, 1, 1].into_iter().zip(ALL) {
         let story = || format!("{through:?} get through, node {survivor} is kept");

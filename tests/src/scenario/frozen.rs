@@ -25,7 +25,10 @@ pub(super) fn secondary(scale: &Scale, report: &mut Report) -> anyhow::Result<()
     let mut known = BTreeMap::new();
     for (&time, seed) in scale.freezes.iter().zip((1..).step_by(2)) {
         let log = beta.log().len();
-        let load = Load::start(&[alpha.address()], Plan::scattered(8, 8, seed))?;
+        let mut plan = Plan::scattered(8, 8, seed);
+        // A minute of all that a node can do would be a history of gigabytes.
+        plan.pace = Duration::from_millis(1);
+        let load = Load::start(&[alpha.address()], plan)?;
         load.wait_answered(0, 200)?;
         beta.freeze()?;
         if time > GIVEN_UP {

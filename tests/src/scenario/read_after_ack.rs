@@ -23,7 +23,7 @@ pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     cluster.cables().iter().for_each(|cable| cable.delay(FAR));
     let addresses = cluster.nodes().map(|node| node.address());
     let load = Load::start(&addresses, Plan::scattered(1, 3, 9))?;
-    let passes = runtime()?.block_on(play(&addresses, scale.conflicts / 4))?;
+    let passes = runtime()?.block_on(play(&addresses, scale.conflicts / 8))?;
     for node in 0..2 {
         load.wait_answered(node, scale.conflicts)?;
     }

@@ -138,6 +138,8 @@ impl World {
         if self.phase != Phase::Chaos || linked && !self.may_die(peer) {
             return Some(1);
         }
+        // One node at a time loses its power.
+        self.nodes[node].doomed = None;
         self.marks.hit(if linked { Mark::FencedLate } else { Mark::Fenced });
         if !matches!(self.nodes[peer].process, Process::Down) {
             let down = Span::millis(self.rng.between(100, 5000));

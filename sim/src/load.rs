@@ -177,6 +177,14 @@ impl World {
                 continue;
             }
             for volume in 0..VOLUMES.len() {
+                // A copy that is known to be behind serves nothing, until somebody decides.
+                let status = self.status(node);
+                let behind = |status: &replicator::Status| {
+                    status.volumes[volume].disk == types::DiskState::Outdated
+                };
+                if self.is_parted_for_good() && status.as_ref().is_some_and(behind) {
+                    continue;
+                }
                 let client = self.new_client(node, volume);
                 let nothing = types::ByteRange::new(0, 0);
                 self.request(client, ClientOp::Flush, Asked::Flush, nothing, false);

@@ -61,10 +61,8 @@ impl World {
     fn fits(&self, fault: Fault) -> bool {
         let class = self.class();
         let whole = self.nodes.iter().all(|node| node.losses.iter().all(Option::is_none));
-        let one_at_a_time = matches!(
-            class,
-            Class::OneDies | Class::FullSync | Class::Orders | Class::Fencing
-        );
+        let one_at_a_time =
+            matches!(class, Class::OneDies | Class::FullSync | Class::Orders | Class::Fencing);
         match fault {
             Fault::Reset => true,
             // The long ones are what these classes are about.
@@ -172,7 +170,7 @@ impl World {
         }
     }
 
-    fn pause(&mut self, node: usize, span: Span) {
+    pub(crate) fn pause(&mut self, node: usize, span: Span) {
         if self.nodes[node].engine().is_some() && !self.nodes[node].is_paused(self.now) {
             self.marks.hit(Mark::Paused);
             self.nodes[node].paused_until = self.now + span;

@@ -76,10 +76,7 @@ impl Class {
 
     /// Whether a read or write may fail for want of data while a node is Primary.
     pub const fn errors_allowed(self) -> bool {
-        !matches!(
-            self,
-            Self::Resets | Self::OneDies | Self::Solo | Self::DiskFails | Self::Fencing
-        )
+        !matches!(self, Self::Resets | Self::OneDies | Self::Solo | Self::DiskFails | Self::Fencing)
     }
 }
 

@@ -103,6 +103,11 @@ impl Script {
         self.well();
     }
 
+    /// The process of a node stands still for so long.
+    pub fn pause(&mut self, node: usize, span: Span) {
+        self.world.pause(node, span);
+    }
+
     /// A node loses its power.
     pub fn cut_power(&mut self, node: usize) {
         self.world.die(node, Death::Power, FOR_EVER);

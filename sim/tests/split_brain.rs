@@ -5,7 +5,7 @@
 
 use metadata::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Policies, Rule};
 use replicator::{Event, Handler, Options, RefusalKind, RrConflict};
-use sim::script::Script;
+use sim::script::{Failed, Script};
 use types::{BLOCK_BYTES, ConnectionState, DiskState, NodeId, ReplicationState, Role, Span};
 
 const A: usize = 0;
@@ -377,7 +377,15 @@ fn a_primary_in_use_never_silently_becomes_the_target() {
         }
         let text = script.status(B).last_refusal.unwrap();
         assert!(text.contains("would become SyncTarget"), "{text}");
-        assert_eq!(script.read(B, BY_A.start), Ok(0), "its clients see what they saw");
+        // It knows that it is behind: it serves nothing old, and begins no split brain.
+        assert_eq!(script.status(B).volumes[0].disk, DiskState::Outdated);
+        assert_eq!(script.read(B, BY_A.start), Err(Failed));
+        assert_eq!(script.write(B, 500, 5), Err(Failed));
+        script.demote(B);
+        script.connect(A);
+        script.connect(B);
+        script.in_sync();
+        assert_eq!(script.on_disk(B, BY_A.start), 1000 + BY_A.start);
     }
     let mut script = with(RrConflict::RetryConnect);
     script.heal();
@@ -400,6 +408,33 @@ fn a_primary_in_use_never_silently_becomes_the_target() {
         script.status(B).connection != ConnectionState::Connecting
     });
     assert_eq!(script.status(B).connection, ConnectionState::StandAlone, "it was open meanwhile");
+}
+
+/// A Primary is found to be behind while its clients wait for answers: a read of what was written
+/// before the two parted, and a write that has no number. Neither is answered from the old copy.
+#[test]
+fn what_waits_at_a_primary_that_is_behind_fails() {
+    let mut script = Script::of(true, true, |_| {});
+    script.start_both();
+    script.promote(A).unwrap();
+    script.promote(B).unwrap();
+    script.write(A, 1, 1).unwrap();
+    script.read(B, 1).unwrap();
+    script.pause(B, Span::secs(60));
+    script.write(A, 1, 2).unwrap();
+    script.write(A, 1, 3).unwrap();
+    let asked = [script.ask_read(B, 1..2), script.ask_write(B, 2, 20)];
+    script.stands_alone(B);
+    for asking in asked {
+        assert!(script.wait(asking).is_err());
+    }
+    assert_eq!(script.status(B).volumes[0].generations.clone().unwrap().bitmap.id.0, 0);
+    script.demote(B);
+    script.connect(A);
+    script.connect(B);
+    script.in_sync();
+    assert_eq!(script.on_disk(B, 1), 3);
+    script.linearizable();
 }
 
 /// Looking at the peer changes nothing, and tells what both have.

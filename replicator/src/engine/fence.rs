@@ -237,18 +237,21 @@ impl Engine {
 
     /// The copies here are not the newest any more, and that is made durable.
     pub(super) fn outdate_all(&mut self, cause: &str, out: &mut Effects) -> usize {
-        let mut saves = 0;
-        for v in 0..self.volumes.len() {
-            if self.volumes[v].disk.to_u8() <= DiskState::Outdated.to_u8() {
-                continue;
-            }
-            let Some(meta) = self.volumes[v].meta.as_mut() else { continue };
-            meta.superblock.flags.was_up_to_date = false;
-            self.set_disk(v, DiskState::Outdated, cause, out);
-            self.save_superblock(v, Then::Outdated, out);
-            saves += 1;
+        let volumes = 0..self.volumes.len();
+        volumes.filter(|&v| self.outdate_volume(v, cause, out)).count()
+    }
+
+    /// The same for one copy; whether there was anything to do.
+    pub(super) fn outdate_volume(&mut self, v: usize, cause: &str, out: &mut Effects) -> bool {
+        if self.volumes[v].disk.to_u8() <= DiskState::Outdated.to_u8() {
+            return false;
         }
-        saves
+        let Some(meta) = self.volumes[v].meta.as_mut() else { return false };
+        meta.superblock.flags.was_up_to_date = false;
+        self.volumes[v].clients_saw_old = self.role == Role::Primary;
+        self.set_disk(v, DiskState::Outdated, cause, out);
+        self.save_superblock(v, Then::Outdated, out);
+        true
     }
 
     /// The peer leaves in order and goes on as Primary: the copies here are as good as they are

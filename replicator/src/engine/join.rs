@@ -183,12 +183,12 @@ impl Engine {
             vol.resync_bytes = 0;
         }
         let side = side.filter(|_| vol.meta.is_some());
-        vol.sync = side.map(|side| Sync { side, started, total_blocks });
+        vol.sync = side.map(|side| Sync { side, started, total_blocks, confirmed: false });
     }
 
     /// Writes in flight of a node that lost which the other had received before it went on alone: it
     /// has them, and they are done.
-    fn answer_received(&mut self, v: usize, received: u64, out: &mut Effects) {
+    pub(super) fn answer_received(&mut self, v: usize, received: u64, out: &mut Effects) {
         let peer = self.link.as_ref().and_then(|link| link.peer_hello.as_ref());
         let session = peer.map_or(0, |hello| hello.volumes[v].session);
         let done: Vec<WriteId> = (self.volumes[v].local.iter_mut())

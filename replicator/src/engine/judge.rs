@@ -29,6 +29,8 @@ struct Judged {
     demote: bool,
     /// How a split brain was settled, for the log.
     settled: Option<String>,
+    /// The peer has answered writes that this copy lacks.
+    behind: bool,
 }
 
 impl Engine {
@@ -103,20 +105,39 @@ impl Engine {
             return Ok(Some("gave way after a split brain (call-pri-lost-after-sb)"));
         }
         // A copy that is not good serves its Primary through the peer already: nothing changes.
-        let betrayed = judged
-            .iter()
-            .zip(&self.volumes)
-            .position(|(one, vol)| matches!(one.plan, Plan::Target(_)) && vol.readable());
+        let betrayed = judged.iter().zip(&self.volumes).position(|(one, vol)| {
+            let was_good = vol.readable() || vol.clients_saw_old;
+            matches!(one.plan, Plan::Target(_)) && was_good
+        });
         let Some(v) = betrayed else { return Ok(None) };
         if mine.idle && !self.has_clients() {
             // No client has had the device open since the link was lost: nobody is betrayed.
             return Ok(Some("the peer went on alone, and no client here has the device open"));
         }
-        self.conflict_of_roles(v, out).map(|()| None)
+        let behind: Vec<usize> = (0..judged.len()).filter(|&v| judged[v].behind).collect();
+        let conflict = self.conflict_of_roles(v, !behind.is_empty(), out);
+        if conflict.is_err() {
+            self.serve_nothing_old(&behind, theirs, out);
+        }
+        conflict.map(|()| None)
+    }
+
+    /// The peer went on alone, this Primary has now been told so, and the two do not join: it neither
+    /// serves what was overwritten nor begins a split brain. What the peer had received is done.
+    fn serve_nothing_old(&mut self, behind: &[usize], theirs: &State, out: &mut Effects) {
+        for &v in behind {
+            self.outdate_volume(v, "the peer went on alone", out);
+            self.answer_received(v, theirs.volumes[v].received, out);
+        }
     }
 
     /// A Primary with clients would become the target of a resync: `rr-conflict`.
-    fn conflict_of_roles(&mut self, v: usize, out: &mut Effects) -> Result<(), Objection> {
+    fn conflict_of_roles(
+        &mut self,
+        v: usize,
+        behind: bool,
+        out: &mut Effects,
+    ) -> Result<(), Objection> {
         let (policy, code) = match self.config.options.rr_conflict {
             RrConflict::Violently => {
                 let text = format!(
@@ -134,9 +155,13 @@ impl Engine {
                 ("call-pri-lost", RefuseCode::Data)
             }
         };
+        let stale = match behind {
+            true => "; its copy is Outdated, and it serves nothing more from it",
+            false => "",
+        };
         let text = format!(
-            "{}: {} is Primary and would become SyncTarget (rr-conflict {policy}): run `secondary` \
-             there, then `connect` on both",
+            "{}: {} is Primary and would become SyncTarget (rr-conflict {policy}){stale}: run \
+             `secondary` there, then `connect` on both",
             self.volume_name(v),
             self.config.node_name
         );
@@ -184,7 +209,9 @@ impl Engine {
                 return Err((RefuseCode::Data, format!("{name}: {}", reason.explain())));
             }
         };
-        Ok(Judged { plan, demote: false, settled: None })
+        let ahead = matches!(decision.rule, Rule::AheadByBitmap | Rule::AheadByHistory);
+        let behind = ahead && matches!(plan, Plan::Target(_));
+        Ok(Judged { plan, demote: false, settled: None, behind })
     }
 
     /// Both nodes wrote alone. The policies may say who gives way; else an operator must.
@@ -215,7 +242,7 @@ impl Engine {
                     "{found}; settled by {by} with {primaries} Primaries: the data of {from} is \
                      taken, and what was written to {lost} blocks on the other node is discarded"
                 );
-                Ok(Judged { plan, demote, settled: Some(text) })
+                Ok(Judged { plan, demote, settled: Some(text), behind: false })
             }
             Settlement::Unresolved(why) => {
                 if why == Unresolved::InUse(self.config.node) {

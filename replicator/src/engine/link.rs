@@ -417,7 +417,9 @@ impl Engine {
         self.unask_flushes(v);
         let known = [DiskState::Diskless, DiskState::Inconsistent, DiskState::Outdated];
         let known = known.contains(&self.volumes[v].peer_disk);
-        if !known {
+        // It may have become good, and its word was lost.
+        let confirmed = self.volumes[v].sync.as_ref().is_some_and(|sync| sync.confirmed);
+        if !known || confirmed {
             self.set_peer_disk(v, DiskState::DUnknown, out);
         }
         self.set_replication(v, ReplicationState::Off, why, out);

@@ -43,6 +43,8 @@ pub(super) struct Sync {
     pub side: SyncSide,
     pub started: Time,
     pub total_blocks: u64,
+    /// The source has told the target that it has all: the target may call its copy UpToDate.
+    pub confirmed: bool,
 }
 
 /// Which side of it this node is.
@@ -317,8 +319,13 @@ impl Engine {
                     // Late marks: the target has to fetch these too.
                     return self.send_bitmap(v, out);
                 }
-                let (volume, step) = (vol.id, ResyncStep::Confirmed);
-                self.send(Message::ResyncEnd { volume, step }, out);
+                // From the confirmation on the target may have a good copy, also if its word does not
+                // come through: it must not count as fenced.
+                let flags = &mut vol.metadata().superblock.flags;
+                match std::mem::take(&mut flags.peer_outdated) {
+                    true => self.save_superblock(v, Then::Confirmed, out),
+                    false => self.confirm(v, out),
+                }
             }
             (ResyncStep::Confirmed, SyncSide::Target(target)) if target.finished_sent => {
                 if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0) {
@@ -341,6 +348,21 @@ impl Engine {
             }
             _ => self.protocol_error("a step of a resync out of turn", out),
         }
+    }
+
+    /// The target may call its copy UpToDate, if nothing was marked meanwhile.
+    pub(super) fn confirm(&mut self, v: usize, out: &mut Effects) {
+        let open = self.session_open(v);
+        let vol = &mut self.volumes[v];
+        let dirty = vol.dirty_blocks() > 0;
+        let source = vol.sync.as_mut().filter(|sync| matches!(sync.side, SyncSide::Source));
+        let Some(sync) = source.filter(|_| open) else { return };
+        if dirty {
+            return self.send_bitmap(v, out);
+        }
+        sync.confirmed = true;
+        let (volume, step) = (vol.id, ResyncStep::Confirmed);
+        self.send(Message::ResyncEnd { volume, step }, out);
     }
 
     /// The target's copy is what the source's is; it is UpToDate when that is durable.

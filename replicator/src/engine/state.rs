@@ -10,6 +10,9 @@ use types::{ConnectionState, DiskState, ReplicationState, Role};
 impl Engine {
     pub(super) fn set_role(&mut self, new: Role, cause: &str, out: &mut Effects) {
         let old = std::mem::replace(&mut self.role, new);
+        if new != Role::Primary {
+            self.volumes.iter_mut().for_each(|vol| vol.clients_saw_old = false);
+        }
         if old != new {
             let cause = cause.to_owned();
             out.push(Effect::Event(Event::Role { old, new, cause }));
@@ -36,6 +39,7 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let (volume, old) = (vol.id, vol.disk);
         vol.disk = new;
+        vol.clients_saw_old &= new == DiskState::Outdated;
         vol.touched = true;
         if old != new {
             let cause = cause.to_owned();

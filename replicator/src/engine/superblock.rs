@@ -33,6 +33,8 @@ pub(super) enum Then {
     Degraded,
     /// A copy is Outdated.
     Outdated,
+    /// A target of a resync does not count as fenced any more: it may call its copy UpToDate.
+    Confirmed,
 }
 
 /// Versions of one superblock.
@@ -159,6 +161,7 @@ impl Engine {
             Then::Handshake(epoch) => self.handshake_saved(epoch, out),
             Then::Adopted => self.on_adopted(v, out),
             Then::Degraded => self.lack_is_known(v, out),
+            Then::Confirmed => self.confirm(v, out),
             Then::Outdated => {
                 self.tell_outdated(out);
                 self.outdate_saved();

@@ -178,6 +178,8 @@ pub(super) struct Volume {
     pub quiet_at: Option<Quiet>,
     /// A client had the device open when the link was lost, or since.
     pub clients_since_loss: bool,
+    /// This Primary's clients have seen data here that turned out to be old.
+    pub clients_saw_old: bool,
     /// Something happened: look what may go on.
     pub touched: bool,
 }
@@ -222,6 +224,7 @@ impl Volume {
             attaching: false,
             quiet_at: None,
             clients_since_loss: false,
+            clients_saw_old: false,
             touched: false,
         }
     }

@@ -59,14 +59,20 @@ impl World {
 
     /// What has not come to rest yet.
     pub(crate) fn unrest(&self) -> Option<String> {
-        if let Some(at) = self.requests.iter().position(|request| !request.over) {
+        let parted = self.is_parted_for_good();
+        let suspended = |request: &crate::client::Request| {
+            let status = self.status(request.node);
+            status.is_some_and(|status| status.volumes[request.volume].suspended.no_data)
+        };
+        let open =
+            |request: &crate::client::Request| !request.over && !(parted && suspended(request));
+        if let Some(at) = self.requests.iter().position(open) {
             let request = &self.requests[at];
             return Some(format!(
                 "request {at} of node {} ({:?} {}) is not answered",
                 request.node, request.asked, request.range
             ));
         }
-        let parted = self.is_parted_for_good();
         for node in 0..2 {
             let it = &self.nodes[node];
             let Some(status) = self.status(node) else {

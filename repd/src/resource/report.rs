@@ -91,8 +91,12 @@ fn policy_report(settlement: Settlement, [here, there]: [&str; 2]) -> PolicyRepo
 
 fn copy_report(copy: &InspectedCopy, other: Option<&Generations>) -> CopyReport {
     let generations = &copy.generations;
-    // What the other does not know was begun after the two parted.
-    let own = |record: &&GenerationRecord| other.is_none_or(|other| !other.knows(record.id));
+    // What the other does not know was begun after the two parted. If it does not tell, only the
+    // current one is sure to be of that time: older ones may be those of earlier troubles.
+    let own = |record: &&GenerationRecord| match other {
+        Some(other) => !other.knows(record.id),
+        None => record.id == generations.current.id,
+    };
     let records = || {
         let current = std::iter::once(&generations.current);
         current.chain(generations.history.iter()).take_while(own)

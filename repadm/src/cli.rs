@@ -10,14 +10,14 @@ Commands keep drbdadm's names and meaning. Its way of passing options, before th
 two dashes, works too: repadm -- --overwrite-data-of-peer primary all
 
 Known, and not built yet (they say so, exit code 10):
-  invalidate invalidate-remote outdate verify pause-sync resume-sync adjust resize show
-  new-current-uuid suspend-io resume-io net-options disk-options resource-options
-  peer-device-options service split-brain config proc top
+  invalidate invalidate-remote verify pause-sync resume-sync adjust resize show
+  new-current-uuid net-options disk-options resource-options
+  peer-device-options service config proc top
 
 Exit codes:
    0  done, also when there was nothing to do
    1  usage, unknown resource, resource not up
-   5  a wait has timed out
+   5  a wait has timed out; of outdate: the disk is worth less than Outdated already
   10  invalid configuration, no metadata or metadata in the way, disk missing or in use
   11  the change of state was refused
   17  refused for want of UpToDate data
@@ -134,8 +134,16 @@ pub enum Command {
         #[arg(long)]
         discard_my_data: bool,
         /// Say what the handshake would decide, and go no further
-        #[arg(long)]
+        #[arg(long, conflicts_with = "discard_my_data")]
         tentative: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// After a split brain: when the nodes parted, what each wrote since, what the policies would
+    /// do, and what each choice throws away
+    #[command(name = "split-brain")]
+    SplitBrain {
         /// Which.
         #[command(flatten)]
         on: Named,
@@ -161,6 +169,26 @@ pub enum Command {
         /// Drop the clients that still use it
         #[arg(long)]
         force: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Let I/O stand still: requests of clients wait
+    #[command(name = "suspend-io")]
+    SuspendIo {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Let I/O go on, whatever it stands still for
+    #[command(name = "resume-io")]
+    ResumeIo {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Take the copies of this node for Outdated: they cannot be Primary without the peer's data
+    Outdate {
         /// Which.
         #[command(flatten)]
         on: Named,
@@ -328,18 +356,14 @@ pub const NOT_YET: &[&str] = &[
     "invalidate-remote",
     "net-options",
     "new-current-uuid",
-    "outdate",
     "pause-sync",
     "peer-device-options",
     "proc",
     "resize",
     "resource-options",
-    "resume-io",
     "resume-sync",
     "service",
     "show",
-    "split-brain",
-    "suspend-io",
     "top",
     "verify",
 ];

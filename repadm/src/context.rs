@@ -4,7 +4,7 @@ use crate::cli::GlobalOptions;
 use crate::outcome::{Exit, Failure, Out, Outcome};
 use crate::target::{Chosen, Target, choose, nearest};
 use config::{Host, Loaded, Resource, Volume};
-use control::{Answer, Client, Command, ResourceStatus};
+use control::{Answer, Client, Command, ResourceStatus, SplitBrainReport};
 use std::cell::OnceCell;
 use std::io::Write;
 use std::net::UdpSocket;
@@ -236,12 +236,21 @@ impl<'a> Context<'a> {
     pub fn statuses(&self) -> Outcome<Vec<ResourceStatus>> {
         match self.client()?.call(Command::Status { resource: None }, note) {
             Ok(Answer::Status(statuses)) => Ok(statuses),
-            Ok(_) => Err(Failure::new(
-                Exit::Failed,
-                "the daemon answered something else than it was asked; use the repadm that was \
-                 installed with it",
-            )),
+            Ok(_) => Err(another_answer()),
             Err(failure) => Err(from_daemon(failure)),
+        }
+    }
+
+    /// What both nodes have of a resource; the daemon asks the peer if it can.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, or the resource is not up.
+    pub fn split_brain(&self, name: &str) -> Outcome<SplitBrainReport> {
+        let command = Command::SplitBrain { resource: name.to_owned() };
+        match self.client()?.call(command, note) {
+            Ok(Answer::SplitBrain(report)) => Ok(*report),
+            Ok(_) => Err(another_answer()),
+            Err(failure) => Err(from_daemon(failure).about(name)),
         }
     }
 
@@ -315,6 +324,14 @@ pub fn volumes<'r>(host: &'r Host, chosen: &Chosen) -> impl Iterator<Item = &'r 
 /// A refusal of the daemon's.
 pub fn from_daemon(failure: control::Failure) -> Failure {
     Failure::new(Exit::from_u8(failure.exit), failure.text)
+}
+
+fn another_answer() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "the daemon answered something else than it was asked; use the repadm that was installed \
+         with it",
+    )
 }
 
 /// What a resource that is not up is answered with.

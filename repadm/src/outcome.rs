@@ -11,7 +11,7 @@ pub enum Exit {
     Done = 0,
     /// Usage, an unknown resource, a resource that is not up.
     Usage = 1,
-    /// A wait has timed out.
+    /// A wait has timed out; or `outdate` has found a disk that is worth less already.
     Timeout = 5,
     /// Invalid configuration; no metadata, or metadata in the way; a disk that is missing or in
     /// use; a command that is not built yet.

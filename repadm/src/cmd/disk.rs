@@ -1,6 +1,6 @@
-//! `attach` and `detach`.
+//! `attach`, `detach` and `outdate`.
 
-use super::each;
+use super::{each, whole};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::target::Target;
@@ -28,5 +28,15 @@ pub(super) fn detach(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
     each(context, &chosen, |context, chosen| {
         let command = Command::Detach { resource: chosen.name.clone(), volume: chosen.volume };
         context.order(&format!("{chosen}: detach the local disk"), command).map(drop)
+    })
+}
+
+/// Take the copies for Outdated: of a whole resource, for its volumes are of one time.
+pub(super) fn outdate(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+    let chosen = context.choose(targets)?;
+    each(context, &chosen, |context, chosen| {
+        let name = whole(chosen, "outdate")?;
+        let what = format!("{name}: take the copies here for Outdated");
+        context.order(&what, Command::Outdate { resource: name.to_owned() }).map(drop)
     })
 }

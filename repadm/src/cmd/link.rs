@@ -6,13 +6,17 @@ use crate::outcome::Outcome;
 use crate::target::Target;
 use control::Command;
 
-/// Seek the peer.
-pub(super) fn connect(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+/// Seek the peer; with `discard_my_data`, give up what was written here since a split brain.
+pub(super) fn connect(
+    context: &mut Context<'_>,
+    discard_my_data: bool,
+    targets: &[Target],
+) -> Outcome {
     context.warn()?;
     let chosen = context.choose(targets)?;
     each(context, &chosen, |context, chosen| {
         let name = whole(chosen, "connect")?;
-        let what = match context.config()?.config.resource(name) {
+        let mut what = match context.config()?.config.resource(name) {
             Some(_) => {
                 let mine = context.configured(name)?;
                 context.check_address(mine)?;
@@ -20,9 +24,11 @@ pub(super) fn connect(context: &mut Context<'_>, targets: &[Target]) -> Outcome 
             }
             None => format!("{name}: seek the peer"),
         };
-        context
-            .order(&what, Command::Connect { resource: name.to_owned(), discard_my_data: false })
-            .map(drop)
+        if discard_my_data {
+            what += ", and give up what was written here since a split brain";
+        }
+        let command = Command::Connect { resource: name.to_owned(), discard_my_data };
+        context.order(&what, command).map(drop)
     })
 }
 

@@ -6,11 +6,13 @@ mod dump;
 mod dump_md;
 mod events;
 mod generations;
+mod io;
 mod link;
 mod offline_md;
 mod overview;
 mod question;
 mod role;
+mod split_brain;
 mod status;
 mod up_down;
 mod wait;
@@ -32,9 +34,16 @@ pub fn run(context: &mut Context<'_>, command: &Command, known: &[String]) -> Ou
         Command::Down { force, on } => up_down::down(context, *force, &on.targets),
         Command::Attach { on } => disk::attach(context, &on.targets),
         Command::Detach { on } => disk::detach(context, &on.targets),
-        Command::Connect { discard_my_data: true, .. } => Err(not_yet("connect --discard-my-data")),
-        Command::Connect { tentative: true, .. } => Err(not_yet("connect --tentative")),
-        Command::Connect { on, .. } => link::connect(context, &on.targets),
+        Command::Connect { tentative: true, on, .. } => {
+            split_brain::tentative(context, &on.targets)
+        }
+        Command::Connect { discard_my_data, on, .. } => {
+            link::connect(context, *discard_my_data, &on.targets)
+        }
+        Command::SplitBrain { on } => split_brain::run(context, &on.targets),
+        Command::SuspendIo { on } => io::suspend(context, &on.targets),
+        Command::ResumeIo { on } => io::resume(context, &on.targets),
+        Command::Outdate { on } => disk::outdate(context, &on.targets),
         Command::Disconnect { on } => link::disconnect(context, &on.targets),
         Command::Primary { force, on } => role::primary(context, *force, &on.targets),
         Command::Secondary { force, on } => role::secondary(context, *force, &on.targets),

@@ -6,6 +6,8 @@ pub mod generations;
 pub mod overview;
 pub mod pairs;
 pub mod progress;
+pub mod size;
+pub mod split_brain;
 pub mod status;
 pub mod status_json;
 pub mod time;
@@ -33,4 +35,12 @@ pub(crate) const fn yes_no(flag: bool) -> &'static str {
 pub(crate) fn split_brain(what: &str) -> String {
     const NAME: &str = "split brain";
     if what.starts_with(NAME) { what.to_owned() } else { format!("{NAME}: {what}") }
+}
+
+/// The same in one short line, with what to do next.
+pub(crate) fn split_brain_in_short(resource: &str) -> String {
+    format!(
+        "split brain: both nodes wrote alone, nothing is discarded; see repadm split-brain \
+         {resource}"
+    )
 }

@@ -267,7 +267,7 @@ fn an_empty_node_is_as_good_as_none() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let place = Place::new();
-    for words in [&["verify", "r0"][..], &["connect", "--discard-my-data", "r0"], &["proc"]] {
+    for words in [&["verify", "r0"][..], &["proc"]] {
         assert!(place.ends(10, words).err.contains("not yet"));
     }
 }

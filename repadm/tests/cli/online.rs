@@ -1,7 +1,7 @@
 //! The program against a daemon that answers as it is told.
 
-use crate::support::{Daemon, Place, done, r0, refused};
-use control::{Command, HelperEvent, Reply};
+use crate::support::{Daemon, Place, done, r0, refused, report};
+use control::{Answer, Command, HelperEvent, Outcome, Reply, SplitBrainReport};
 use serde_json::Value;
 use types::{Role, Span, VolumeId};
 
@@ -183,8 +183,123 @@ fn a_dry_run_asks_for_nothing() {
 fn one_volume_cannot_change_the_role_of_all() {
     let place = Place::new();
     let daemon = quiet(&place);
-    for command in ["up", "down", "primary", "secondary", "connect", "disconnect"] {
+    for command in [
+        "up",
+        "down",
+        "primary",
+        "secondary",
+        "connect",
+        "disconnect",
+        "suspend-io",
+        "resume-io",
+        "outdate",
+        "split-brain",
+    ] {
         assert!(place.ends(1, &[command, "r0/0"]).err.contains("whole resource"));
     }
     assert_eq!(daemon.orders(), []);
+}
+
+#[test]
+fn what_is_passed_to_the_daemon_as_it_is() {
+    let place = Place::new();
+    let daemon = quiet(&place);
+    for words in [
+        &["connect", "--discard-my-data", "r0"][..],
+        &["connect", "r0"],
+        &["suspend-io", "r0"],
+        &["resume-io", "r0"],
+        &["outdate", "r0"],
+    ] {
+        place.ends(0, words);
+    }
+    let resource = || "r0".to_owned();
+    let asked = [
+        Command::Connect { resource: resource(), discard_my_data: true },
+        Command::Connect { resource: resource(), discard_my_data: false },
+        Command::SuspendIo { resource: resource() },
+        Command::ResumeIo { resource: resource() },
+        Command::Outdate { resource: resource() },
+    ];
+    assert_eq!(daemon.orders(), asked);
+    place.ends(1, &["connect", "--tentative", "--discard-my-data", "r0"]);
+}
+
+#[test]
+fn outdate_has_drbds_codes() {
+    for code in [5, 11, 17] {
+        let place = Place::new();
+        let answer = move |_: &Command| refused(code, "no");
+        let _daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
+        place.ends(i32::from(code), &["outdate", "r0"]);
+    }
+}
+
+/// A node alone with a daemon that reports that; `found` is what its status says.
+fn alone(place: &Place, report: SplitBrainReport, found: Option<&str>) -> Daemon {
+    let mut status = r0();
+    status.peer.connection = types::ConnectionState::StandAlone;
+    status.split_brain = found.map(ToOwned::to_owned);
+    let answer = move |_: &Command| vec![Reply::Done(Answer::SplitBrain(Box::new(report.clone())))];
+    Daemon::start(&place.path("control.sock"), vec![status], answer)
+}
+
+#[test]
+fn a_split_brain_is_reported_and_exits_with_18() {
+    let place = Place::new();
+    let _daemon = alone(&place, report(Outcome::SplitBrain, None), Some("both wrote"));
+    let ran = place.ends(18, &["split-brain", "r0"]);
+    assert!(ran.out.contains("SPLIT BRAIN") && ran.err == "r0: split brain\n", "{}", ran.out);
+    assert!(ran.out.contains("repadm connect --discard-my-data r0"), "{}", ran.out);
+    let json: Value =
+        serde_json::from_str(&place.ends(18, &["split-brain", "--json", "r0"]).out).unwrap();
+    assert_eq!((&json["split-brain"], &json["discard-here-bytes"]), (&true.into(), &4096.into()));
+    let ran = place.ends(18, &["connect", "--tentative", "r0"]);
+    assert!(ran.out.starts_with("r0/0: split brain\n"), "{}", ran.out);
+}
+
+#[test]
+fn a_split_brain_that_a_policy_settles_does_not_keep_from_connecting() {
+    let place = Place::new();
+    let mut report = report(Outcome::SplitBrain, None);
+    report.volumes[0].policy.as_mut().unwrap().discards = Some("beta".into());
+    let _daemon = alone(&place, report, None);
+    place.ends(0, &["connect", "--tentative", "r0"]);
+    place.ends(18, &["split-brain", "r0"]);
+}
+
+#[test]
+fn no_split_brain_is_0_and_a_refusal_is_foretold() {
+    let place = Place::new();
+    let _daemon = alone(&place, report(Outcome::SourceOfMarks, None), None);
+    assert!(place.ends(0, &["split-brain", "all"]).out.starts_with("r0: no split brain\n"));
+    assert!(place.ends(0, &["connect", "--tentative", "r0"]).out.contains("resync from alpha"));
+    let place = Place::new();
+    let _daemon = alone(&place, report(Outcome::Refused, None), None);
+    place.ends(11, &["connect", "--tentative", "r0"]);
+}
+
+#[test]
+fn a_silent_peer_is_20_unless_the_split_brain_is_known() {
+    let silent = || report(Outcome::SplitBrain, Some("no answer"));
+    let place = Place::new();
+    let _daemon = alone(&place, silent(), None);
+    let ran = place.ends(20, &["split-brain", "r0"]);
+    assert!(ran.out.contains("no answer") && ran.err.contains("no answer"), "{}", ran.out);
+    place.ends(20, &["connect", "--tentative", "r0"]);
+    let place = Place::new();
+    let _daemon = alone(&place, silent(), Some("both wrote"));
+    assert!(place.ends(18, &["split-brain", "r0"]).out.contains("both wrote"));
+}
+
+#[test]
+fn connected_nodes_have_no_split_brain() {
+    let place = Place::new();
+    let connected = report(Outcome::InSync, Some("the nodes are connected"));
+    let answer =
+        move |_: &Command| vec![Reply::Done(Answer::SplitBrain(Box::new(connected.clone())))];
+    let _daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
+    for words in [&["split-brain", "r0"][..], &["connect", "--tentative", "r0"]] {
+        assert!(place.ends(0, words).out.contains("alpha and beta are connected"));
+    }
 }

@@ -1,7 +1,9 @@
 //! What the tests of the program as a process share: a directory with a configuration, and a
 //! daemon that answers as it is told.
 
-use control::{Answer, Command, Failure, Reply, Request, ResourceStatus, frame};
+use control::{
+    Answer, Command, Failure, Outcome, Reply, Request, ResourceStatus, SplitBrainReport, frame,
+};
 use serde_json::json;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -154,7 +156,8 @@ pub(crate) fn r0() -> ResourceStatus {
     });
     let volume = json!({
         "volume": 0, "device": "/dev/drbd1", "minor": 1, "disk-path": "/x/alpha.img",
-        "meta-disk-path": null, "undurable-writes": 0, "undurable-bytes": 0, "suspended": {"user": false, "no-data": false, "fencing": false},
+        "meta-disk-path": null, "undurable-writes": 0, "undurable-bytes": 0,
+        "suspended": {"user": false, "no-data": false, "fencing": false},
         "backend": "io_uring", "disk": "UpToDate", "peer-disk": "UpToDate",
         "replication": "Established", "size-bytes": 8_000_000, "out-of-sync-blocks": 0,
         "export": "r0/0", "nbd-uris": ["nbd+unix:///r0?socket=/x/nbd.sock"], "clients": [],
@@ -171,6 +174,37 @@ pub(crate) fn r0() -> ResourceStatus {
         "allow-two-primaries": false, "address": "127.0.0.1:7001", "strangers-refused": 0,
         "split-brain": null, "last-refusal": null, "resumed": 0,
         "peer": peer, "volumes": [volume],
+    }))
+    .unwrap()
+}
+
+/// What alpha reports of r0: that outcome, or that beta does not tell.
+pub(crate) fn report(outcome: Outcome, silent: Option<&str>) -> SplitBrainReport {
+    let is_split = outcome == Outcome::SplitBrain;
+    let copy = json!({
+        "disk": "UpToDate", "first-solo": 1_000, "last-solo": 2_000, "rounded-up": false,
+        "everything": false,
+        "current": {
+            "id": "1C1EAF0D624115FF", "born": 1_000, "cause": "peer lost", "node": 0,
+            "first-solo": 1_000, "last-solo": 2_000,
+        },
+        "marks": {
+            "blocks": 1, "bytes": 4096, "ranges": [{"offset": 0, "bytes": 4096}], "more-ranges": 0,
+        },
+    });
+    let told = |value: serde_json::Value| if silent.is_none() { value } else { json!(null) };
+    let policy = json!({"discards": null, "why": "after-sb-1pri leaves it to the operator"});
+    let verdict = json!({"outcome": outcome, "rule": "both-ahead-of-one", "why": "Because."});
+    let volume = json!({
+        "volume": 0, "verdict": told(verdict), "common": null, "here": copy,
+        "there": told(copy.clone()), "union-bytes": 8192,
+        "overlap": {"blocks": 0, "bytes": 0, "ranges": [], "more-ranges": 0},
+        "policy": if is_split { told(policy) } else { json!(null) },
+    });
+    serde_json::from_value(json!({
+        "resource": "r0", "node": "alpha", "peer": "beta", "role": "Primary",
+        "peer-role": "Secondary", "peer-silent": silent, "volumes": [volume],
+        "split-brain": is_split && silent.is_none(),
     }))
     .unwrap()
 }

@@ -48,7 +48,8 @@ impl Up {
             flags: format!("{protocol} {}-----", if volume.suspended.any() { 's' } else { 'r' }),
             used_by: used_by.join(" "),
             progress: volume.resync.as_ref().map(progress::line),
-            remarks: (resource.split_brain.as_deref().map(super::split_brain).into_iter())
+            remarks: (resource.split_brain.iter())
+                .map(|_| super::split_brain_in_short(&resource.name))
                 .chain(conflicts(volume))
                 .collect(),
         }
@@ -171,6 +172,18 @@ mod tests {
     #[test]
     fn a_lone_line_is_drbds() {
         insta::assert_snapshot!(text(&rows()[..1]), @" 1:r0/0  Connected Primary/Primary UpToDate/UpToDate C r-----");
+    }
+
+    #[test]
+    fn io_that_stands_still_is_the_first_flag_for_each_reason() {
+        type Why = fn(&mut control::Suspended) -> &mut bool;
+        let reasons: [Why; 3] =
+            [|why| &mut why.user, |why| &mut why.no_data, |why| &mut why.fencing];
+        for why in reasons {
+            let mut status = samples::both_primary();
+            *why(&mut status.volumes[0].suspended) = true;
+            assert_eq!(Up::new(&status, &status.volumes[0], None).flags, "C s-----");
+        }
     }
 
     #[test]

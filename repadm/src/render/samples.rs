@@ -118,7 +118,9 @@ pub(crate) fn connecting() -> ResourceStatus {
 pub(crate) fn split_brain() -> ResourceStatus {
     let mut status = connecting();
     status.peer.connection = ConnectionState::StandAlone;
-    let what = "split brain on r0/0: both nodes wrote alone since 5202447251D01101";
+    let what = "split brain on r0/0: both nodes wrote alone since 5202447251D01101; marked: 1024 \
+                blocks here, 16 at the peer; after-sb-1pri leaves it to the operator; nothing is \
+                discarded, both stand alone until an operator decides";
     status.split_brain = Some(what.into());
     status.last_refusal = Some(what.into());
     status

@@ -126,7 +126,7 @@ fn conflicts(text: &mut String, counters: &Counters) {
     }
 }
 
-/// Whether requests wait because no good copy can be reached.
+/// Whether I/O stands still.
 pub fn is_suspended(resource: &ResourceStatus) -> bool {
     resource.volumes.iter().any(|volume| volume.suspended.any())
 }
@@ -202,7 +202,10 @@ fn peer_device(
 /// What does not fit into words with colons, as comments.
 fn remarks(text: &mut String, resource: &ResourceStatus, detail: Detail) {
     if let Some(what) = &resource.split_brain {
-        let _ = writeln!(text, "  # {}", super::split_brain(what));
+        let _ = writeln!(text, "  # {}", super::split_brain_in_short(&resource.name));
+        if detail.verbose {
+            let _ = writeln!(text, "  # {}", super::split_brain(what));
+        }
     }
     let standing = resource.peer.connection != ConnectionState::Connected;
     if let Some(why) = &resource.last_refusal
@@ -255,6 +258,33 @@ mod tests {
     #[test]
     fn verbose_with_statistics() {
         insta::assert_snapshot!(every_state(Detail { verbose: true, statistics: true }));
+    }
+
+    #[test]
+    fn each_reason_to_stand_still_has_drbds_word() {
+        let mut status = samples::both_primary();
+        assert_eq!((is_suspended(&status), suspended(&status)), (false, "no".to_owned()));
+        let reasons = &mut status.volumes[0].suspended;
+        reasons.fencing = true;
+        assert_eq!(suspended(&status), "fencing");
+        status.volumes[0].suspended.user = true;
+        status.volumes[0].suspended.no_data = true;
+        assert_eq!(suspended(&status), "user,no-data,fencing");
+        let shown = text(&status, None, Detail::default());
+        assert!(shown.starts_with("r0 role:Primary suspended:user,no-data,fencing\n"), "{shown}");
+        let mut two = samples::two_volumes();
+        two.volumes[0].suspended.user = true;
+        two.volumes[1].suspended.fencing = true;
+        assert_eq!(suspended(&two), "user,fencing", "of any of its volumes");
+    }
+
+    #[test]
+    fn a_split_brain_says_what_to_do_next_and_the_rest_when_asked() {
+        let short = text(&samples::split_brain(), None, Detail::default());
+        assert!(short.contains("see repadm split-brain r0"), "{short}");
+        assert!(!short.contains("since 5202447251D01101"), "{short}");
+        let long = text(&samples::split_brain(), None, Detail { verbose: true, statistics: false });
+        assert!(long.contains("since 5202447251D01101"), "{long}");
     }
 
     #[test]

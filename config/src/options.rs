@@ -151,6 +151,9 @@ pub enum Effect {
     Only(&'static [&'static str], &'static str),
     /// This value does what it says; others are taken for it, with a warning that gives the reason.
     ActsAs(&'static str, &'static str),
+    /// The first value is taken for the second, with a warning that gives the reason; the others do
+    /// what they say.
+    Except(&'static str, &'static str, &'static str),
 }
 
 /// One option.
@@ -230,6 +233,10 @@ impl OptionSpec {
         Self { effect: Effect::ActsAs(value, why), ..self }
     }
 
+    const fn except(self, value: &'static str, acts_as: &'static str, why: &'static str) -> Self {
+        Self { effect: Effect::Except(value, acts_as, why), ..self }
+    }
+
     const fn doc(self, doc: &'static str) -> Self {
         Self { doc, ..self }
     }
@@ -297,6 +304,7 @@ mod tests {
             let values: &[&str] = match spec.effect {
                 Effect::Only(values, _) => values,
                 Effect::ActsAs(ref value, _) => std::slice::from_ref(value),
+                Effect::Except(value, acts_as, _) => &[value, acts_as],
                 _ => &[],
             };
             for value in values {

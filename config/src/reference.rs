@@ -21,6 +21,9 @@ pub fn reference() -> String {
                     format!("{} only; others are refused: {why}", words.join(", "))
                 }
                 Effect::ActsAs(word, why) => format!("acts as {word}: {why}"),
+                Effect::Except(word, acts_as, why) => {
+                    format!("works; {word} acts as {acts_as}: {why}")
+                }
             };
             let values = spec.values().replace('|', "\\|");
             let row = format!(

@@ -1,6 +1,7 @@
 //! From what was in the file to what it means: defaults, inheritance, and what must fit together.
 
 mod claims;
+mod fencing;
 mod host;
 mod options;
 
@@ -54,6 +55,10 @@ impl Resolver<'_> {
         let connection = self.one_connection(tree, pair)?;
         self.check_net(tree, connection);
         self.check_startup(tree, connection);
+        let handlers =
+            Chain::new([tree.sections.get(Section::Handlers), self.common.get(Section::Handlers)]);
+        let said = fencing::check(&tree.name, &self.net_chain(tree, connection), &handlers);
+        said.into_iter().for_each(|said| self.report(said));
         let hosts = self.hosts(tree, pair, connection)?;
         let section = |section| Chain::new([tree.sections.get(section), self.common.get(section)]);
         let nbd = Chain::new([

@@ -117,14 +117,15 @@ fn choice(spec: &OptionSpec, words: &[&str], text: &str) -> Result<String, BadVa
     }
     let rule = format!("valid values of `{}`: {}", spec.name, listed(words));
     let mut bad = BadValue::new(format!("not a value of `{}`", spec.name), rule);
-    let elsewhere = OPTIONS.iter().find(|other| {
-        other.name != spec.name
-            && matches!(other.kind, Kind::Choice(words) if words.contains(&text))
-    });
+    let elsewhere: Vec<_> = OPTIONS
+        .iter()
+        .filter(|other| matches!(other.kind, Kind::Choice(words) if words.contains(&text)))
+        .map(|other| format!("`{}`", other.name))
+        .collect();
     bad.help = if text.starts_with("discard-node-") {
         Some("name the loser as `discard-local` or `discard-remote`".into())
-    } else if let Some(other) = elsewhere {
-        Some(format!("`{text}` is a value of `{}`", other.name))
+    } else if !elsewhere.is_empty() {
+        Some(format!("`{text}` is a value of {}", elsewhere.join(" and ")))
     } else {
         nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?"))
     };

@@ -35,8 +35,32 @@ fn the_acceptance_file_loads_unchanged() {
 }
 
 #[test]
-fn a_policy_that_is_not_built_gives_one_warning_line() {
+fn the_acceptance_file_gives_one_warning_line() {
     insta::assert_snapshot!(warnings(ACCEPTANCE));
+}
+
+#[test]
+fn fencing_says_what_happens_without_a_handler_also_in_its_old_place() {
+    let text = |policy: &str, handlers: &str| {
+        format!("resource r0 {{ {PAIR} disk {{ fencing {policy}; }} handlers {{ {handlers} }} }}")
+    };
+    let said: Vec<_> =
+        ["resource-only", "resource-and-stonith"].map(|policy| warnings(&text(policy, ""))).into();
+    insta::assert_snapshot!(said.join("\n"));
+    let loaded = load(&text("resource-and-stonith", "outdate-peer \"/sbin/fence it\";"));
+    let resource = &loaded.config.resources[0];
+    assert_eq!(resource.net.fencing, Fencing::ResourceAndStonith);
+    assert_eq!(resource.handlers["fence-peer"], "/sbin/fence it");
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn policies_for_a_split_brain_load_without_a_word_but_auto_discard() {
+    let text = |net: &str| format!("resource r0 {{ {PAIR} net {{ {net} }} }}");
+    let all = "after-sb-0pri discard-younger-primary; after-sb-1pri call-pri-lost-after-sb; \
+               after-sb-2pri violently-as0p; always-asbp; rr-conflict retry-connect;";
+    assert_eq!(warnings(&text(all)), "");
+    insta::assert_snapshot!(warnings(&text("rr-conflict auto-discard;")));
 }
 
 #[test]

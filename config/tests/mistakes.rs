@@ -108,6 +108,9 @@ resource r0 { PAIR
     value_after_negated_flag: "resource r0 { PAIR\n net { no-use-rle yes; }\n}\n";
     value_of_another_row: "resource r0 { PAIR\n net { after-sb-0pri discard-secondary; }\n}\n";
     value_mistyped: "resource r0 { PAIR\n net { after-sb-1pri discard-secondry; }\n}\n";
+    value_of_the_row_without_a_primary: "resource r0 { PAIR\n net { after-sb-1pri discard-zero-changes; }\n}\n";
+    value_of_two_other_rows: "resource r0 { PAIR\n net { after-sb-0pri violently-as0p; }\n}\n";
+    value_of_rr_conflict: "resource r0 { PAIR\n net { after-sb-2pri call-pri-lost; }\n}\n";
     value_discard_node: "resource r0 { PAIR\n net { after-sb-0pri discard-node-alpha; }\n}\n";
     value_too_long: "resource r0 { PAIR\n net { shared-secret 0123456789012345678901234567890123456789012345678901234567890123456789; }\n}\n";
     option_twice: "resource r0 { PAIR\n net {\n  timeout 60;\n  timeout 70;\n }\n}\n";
@@ -117,7 +120,8 @@ resource r0 { PAIR
     global_after_resource: "resource r0 { PAIR }\nglobal { usage-count no; }\n";
 
     protocol_a: "resource r0 { PAIR\n net { protocol A; allow-two-primaries; }\n}\n";
-    fencing: "resource r0 { PAIR\n net { fencing resource-and-stonith; }\n}\n";
+    fencing: "resource r0 { PAIR\n net { fencing resource-and-stoneth; }\n}\n";
+    fencing_in_both_places: "resource r0 { PAIR\n net { fencing resource-only; }\n disk { fencing resource-and-stonith; }\n}\n";
     quorum: "resource r0 { PAIR\n options { quorum majority; }\n}\n";
     data_integrity: "resource r0 { PAIR\n net { data-integrity-alg sha1; }\n}\n";
     digest: "resource r0 { PAIR\n net { cram-hmac-alg sha1; shared-secret x; }\n}\n";

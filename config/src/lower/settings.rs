@@ -159,6 +159,11 @@ impl Lower<'_> {
                 self.report(Diagnostic::warning(statement.span(), text));
                 Some(value)
             }
+            Effect::Except(word, acts_as, why) if is(word) => {
+                let text = format!("`{} {raw}` acts as `{acts_as}`: {why}", spec.name);
+                self.report(Diagnostic::warning(statement.span(), text));
+                Some(value)
+            }
             Effect::Refused(why) => {
                 let text = format!("`{}` is refused", spec.name);
                 self.report(Diagnostic::error(statement.span(), text).note(why));
@@ -171,7 +176,9 @@ impl Lower<'_> {
                 self.report(Diagnostic::error(statement.span(), text).note(why).help(help));
                 None
             }
-            Effect::Works | Effect::ActsAs(..) | Effect::Only(..) => Some(value),
+            Effect::Works | Effect::ActsAs(..) | Effect::Only(..) | Effect::Except(..) => {
+                Some(value)
+            }
         }
     }
 }

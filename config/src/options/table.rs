@@ -11,8 +11,6 @@ const fn number(min: u64, max: u64, scale: Scale) -> Kind {
 }
 
 const NO_SERVICE: &str = "not yet: it is for `repadm service start`, which is not built";
-const NO_POLICIES: &str = "split-brain policies are not built yet; until then a split brain \
-                           always disconnects and waits for the operator";
 const NO_CONTROLLER: &str =
     "not yet: a resync takes what clients leave free of link and disk, without this control";
 const KERNEL_ONLY: &str = "it tunes the kernel module of DRBD, which is not used here";
@@ -20,7 +18,6 @@ const ALWAYS_FLUSHES: &str =
     "repd always orders its writes by flushes, in user space there is no safe other way";
 const NO_QUORUM: &str =
     "quorum needs three nodes; repd has two, and would stop where you expect it to go on";
-const NO_HANDLERS: &str = "not yet: of the handlers only local-io-error is run";
 const NO_PROXY: &str = "not yet: there is no proxy, and the traffic would not go where you want it";
 
 /// Every option that is known.
@@ -129,31 +126,27 @@ pub const OPTIONS: &[OptionSpec] = &[
         .acts_as("yes", "bitmaps always travel run-length coded")
         .doc("Send bitmaps run-length coded."),
     option("after-sb-0pri", &[Net], Choice(AfterSb0Pri::WORDS), "disconnect")
-        .acts_as("disconnect", NO_POLICIES)
         .doc("What to do about a split brain when nobody is Primary."),
     option("after-sb-1pri", &[Net], Choice(AfterSb1Pri::WORDS), "disconnect")
-        .acts_as("disconnect", NO_POLICIES)
         .doc("What to do about a split brain when one node is Primary."),
     option("after-sb-2pri", &[Net], Choice(AfterSb2Pri::WORDS), "disconnect")
-        .acts_as("disconnect", NO_POLICIES)
         .doc("What to do about a split brain when both nodes are Primary."),
-    option("always-asbp", &[Net], Kind::Flag, "no")
-        .acts_as("no", NO_POLICIES)
-        .doc("Apply the after-sb policies even where the generations tell more."),
+    option("always-asbp", &[Net], Kind::Flag, "no").doc(
+        "Apply the after-sb policies also where the marks do not reach back to the last \
+             common generation; then everything is copied.",
+    ),
     option("rr-conflict", &[Net], Choice(RrConflict::WORDS), "disconnect")
-        .acts_as(
+        .except(
+            "auto-discard",
             "disconnect",
-            "split-brain policies are not built yet; until then such a conflict always \
-                 disconnects and waits for the operator",
+            "it rolls back the last writes of a crashed Primary that protocol A had not sent, and \
+             with protocol C there are none",
         )
-        .doc("What to do when a resync would have a Primary as its target."),
-    option("fencing", &[Net, Disk], Choice(Fencing::WORDS), "dont-care")
-        .only(
-            &["dont-care"],
-            "not yet: handlers are not run, so the peer cannot be fenced, and going on as if \
-                 it were could lose data",
-        )
-        .doc("What a Primary does when it loses its peer."),
+        .doc("What to do when a resync would have a Primary with clients as its target."),
+    option("fencing", &[Net, Disk], Choice(Fencing::WORDS), "dont-care").doc(
+        "What a Primary does when it loses its peer: go on; go on and run fence-peer; or stand \
+         still until fence-peer has said that the peer cannot go on.",
+    ),
     option("tcp-cork", &[Net], Kind::Flag, "yes")
         .no_effect("sends are batched by the daemon itself")
         .doc("Let the kernel gather small packets."),
@@ -431,46 +424,34 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("Hosts, or both, that the start of the service makes Primary; up alone does not."),
     // handlers
     option("pri-on-incon-degr", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("This Primary has lost its good data and has no peer."),
+        .doc("This Primary has an Inconsistent disk and no peer with the data."),
     option("pri-lost-after-sb", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("This Primary lost the decision after a split brain."),
+        .doc("This Primary is to give way after a split brain, and its clients keep it from that."),
     option("pri-lost", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("This Primary should become the target of a resync."),
+        .doc("This Primary would become the target of a resync, and rr-conflict is call-pri-lost."),
     option("initial-split-brain", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
         .doc("A split brain was seen, before any policy."),
     option("split-brain", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
         .doc("A split brain was seen that no policy resolves."),
     option("fence-peer", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("The peer is lost and must be fenced."),
+        .doc("See that the lost peer cannot go on; the exit code tells what became of it."),
     option("unfence-peer", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("The peer is back and in sync."),
+        .doc("The peer has what is here again."),
     option("local-io-error", &[Handlers], Kind::Text(255), "")
         .doc("The disk gave an error, and on-io-error is call-local-io-error."),
     option("before-resync-target", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("A resync towards this node begins."),
+        .doc("A resync to this node is about to begin; an exit code other than 0 forbids it."),
     option("after-resync-target", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("A resync towards this node has ended."),
+        .doc("A resync to this node has ended."),
     option("before-resync-source", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
         .doc("A resync from this node begins."),
     option("out-of-sync", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
+        .no_effect("not yet: verify comes later")
         .doc("Verify has found blocks that differ."),
     option("quorum-lost", &[Handlers], Kind::Text(255), "")
         .no_effect("there is no quorum to be lost")
         .doc("The quorum is lost."),
-    option("disconnected", &[Handlers], Kind::Text(255), "")
-        .no_effect(NO_HANDLERS)
-        .doc("The peer is disconnected."),
+    option("disconnected", &[Handlers], Kind::Text(255), "").doc("The peer is disconnected."),
     // proxy
     option("memlimit", &[Proxy], number(0, 4611686018427387904, Scale::One), "")
         .unit("bytes")

@@ -54,7 +54,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn word<T: FromStr + Default>(&self, section: Section, name: &str) -> T {
+    pub(super) fn word<T: FromStr + Default>(&self, section: Section, name: &str) -> T {
         self.text(section, name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 

@@ -81,7 +81,8 @@ fn look<'a>(
             note(&unheard.text);
             Err(failure)
         }
-        (others, unheard) => others.and(unheard.map_or(Ok(()), Err)),
+        (Ok(()), Some(unheard)) => Err(unheard),
+        (others, None) => others,
     }
 }
 

@@ -197,7 +197,7 @@ pub(crate) fn report(outcome: Outcome, silent: Option<&str>) -> SplitBrainReport
     let verdict = json!({"outcome": outcome, "rule": "both-ahead-of-one", "why": "Because."});
     let volume = json!({
         "volume": 0, "verdict": told(verdict), "common": null, "here": copy,
-        "there": told(copy.clone()), "union-bytes": 8192,
+        "there": told(copy), "union-bytes": 8192,
         "overlap": {"blocks": 0, "bytes": 0, "ranges": [], "more-ranges": 0},
         "policy": if is_split { told(policy) } else { json!(null) },
     });

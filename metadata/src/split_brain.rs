@@ -150,7 +150,7 @@ pub fn settle(me: &Side, peer: &Side, automatic: bool, policies: &Policies) -> S
     let (option, policy) = match (me.primary, peer.primary) {
         (false, false) => {
             let option = "after-sb-0pri";
-            return zero.map_or(nobody(option), |source| resolved(source, false, option));
+            return zero.map_or_else(|| nobody(option), |source| resolved(source, false, option));
         }
         (true, true) => ("after-sb-2pri", two_primaries(policies.two)),
         _ => ("after-sb-1pri", policies.one),

@@ -79,7 +79,7 @@ async fn within(
 fn judge(name: &str, goal: Goal, glance: &Glance) -> Option<Result<(), Failure>> {
     let is_connected = glance.connection == ConnectionState::Connected;
     if let Some(text) = glance.split_brain.as_ref().filter(|_| !is_connected) {
-        return Some(Err(Failure::new(exit::SPLIT_BRAIN, format!("{name}: split brain: {text}"))));
+        return Some(Err(Failure::new(exit::SPLIT_BRAIN, format!("{name}: {text}"))));
     }
     match glance.connection {
         ConnectionState::StandAlone | ConnectionState::Disconnecting => {

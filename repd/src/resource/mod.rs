@@ -40,6 +40,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// How long a question to a resource's thread may stay unanswered: its turns are short, so a
 /// longer silence is a disk that blocks it.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a look at the peer may take: to connect, to greet, and whatever else is being tried first.
+const INSPECT_PATIENCE: Duration = Duration::from_secs(60);
 /// Messages that may wait for a resource's thread.
 const MESSAGES: usize = 64;
 
@@ -158,11 +160,20 @@ impl Resource {
 
     /// What it and its peer have.
     pub(crate) async fn inspect(&self) -> Result<SplitBrainReport, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.messages.send(Message::Inspect(reply)).await;
-        match (sent, answer.await) {
-            (Ok(()), Ok(answer)) => answer,
-            _ => Err(self.gone()),
+        let ask = async {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.messages.send(Message::Inspect(reply)).await;
+            sent.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(INSPECT_PATIENCE, ask).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(self.gone()),
+            Err(_) => Err(Failure::failed(format!(
+                "{}: not answered within {} seconds: another order is under way, see its log",
+                self.name,
+                INSPECT_PATIENCE.as_secs()
+            ))),
         }
     }
 

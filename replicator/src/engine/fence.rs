@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::handler::Handler;
 use crate::input::HandlerId;
 use crate::options::Fencing;
+use types::mutation::{self, Mutation};
 use types::{DiskState, Role};
 
 /// What is known of a peer that is lost.
@@ -88,12 +89,21 @@ impl Engine {
         let vol = &self.volumes[v];
         self.config.options.fencing == Fencing::ResourceAndStonith
             && self.role == Role::Primary
-            && matches!(vol.mode, Mode::Waiting { .. })
+            && self.may_be_alone(vol.mode)
             && !self.session_open(v)
             && !vol.peer_is_fenced()
             && !self.fence.overruled
             && !self.stopping()
             && !self.demoting()
+    }
+
+    /// Whether a lost peer may be going on.
+    fn may_be_alone(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Waiting { deadline } if mutation::on(Mutation::FreezeLate) => deadline == NEVER,
+            Mode::Waiting { .. } => true,
+            Mode::Alone | Mode::Joined => false,
+        }
     }
 
     /// The peer counts as lost: whether this node has to stand still before it goes on. The handler
@@ -181,7 +191,7 @@ impl Engine {
         let Some((of, loss)) = self.fence.running.filter(|(of, _)| *of == id) else { return };
         debug_assert_eq!(of, id, "filtered");
         self.fence.running = None;
-        if loss == self.fence.loss {
+        if loss == self.fence.loss || mutation::on(Mutation::LateFence) {
             self.fence.said = Some(Said(exit));
             self.fence.judged = false;
         } else {
@@ -198,6 +208,7 @@ impl Engine {
             Some(4 | 7) => Meaning::Fenced(DiskState::Outdated),
             Some(5) if good => Meaning::Fenced(DiskState::Outdated),
             Some(6) => Meaning::PeerIsPrimary,
+            _ if mutation::on(Mutation::ThawUnfenced) => Meaning::Fenced(DiskState::Outdated),
             _ => Meaning::Nothing,
         }
     }

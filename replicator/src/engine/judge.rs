@@ -53,7 +53,8 @@ impl Engine {
                     judged.push(one);
                     if let Err(text) = agreed_size(&mine.volumes[v], &theirs.volumes[v]) {
                         let name = self.volume_name(v);
-                        refusal = refusal.or(Some((RefuseCode::Data, format!("{name}: {text}"))));
+                        refusal =
+                            refusal.or_else(|| Some((RefuseCode::Data, format!("{name}: {text}"))));
                     }
                 }
                 Err(error) if error.0 == RefuseCode::SplitBrain => return Err(error),

@@ -8,6 +8,7 @@ use crate::effect::{Effect, Effects, IoError};
 use crate::input::{ClientId, ClientOp, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use types::mutation::{self, Mutation};
 use types::{ByteRange, EXTENT_BYTES, Role};
 
 /// A request that is not yet answered.
@@ -122,7 +123,8 @@ impl Engine {
     fn answer(&mut self, id: RequestId, out: &mut Effects) {
         // The client may have gone.
         let Some(request) = self.requests.get(&id) else { return };
-        if request.error.is_none() && self.is_suspended(request.volume) {
+        let withholds = !mutation::on(Mutation::AnswerFrozen);
+        if request.error.is_none() && withholds && self.is_suspended(request.volume) {
             return self.withheld.push(id);
         }
         let request = self.requests.remove(&id).expect("just seen");

@@ -77,8 +77,12 @@ impl Engine {
     /// The peer may be Primary, for all that is known.
     fn not_fenced(&self, code: Option<i32>) -> Refusal {
         let (name, peer) = (&self.config.resource, &self.config.peer_name);
-        let code =
-            code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+        let code = match code {
+            // As if it had been run: what DRBD does.
+            Some(0) => "exit code 0, or none is configured".to_owned(),
+            Some(code) => format!("exit code {code}"),
+            None => "it took too long, was killed, or could not be run".to_owned(),
+        };
         let text = format!(
             "{name}: {peer} is not reached and may be Primary: `fence-peer` did not fence it \
              ({code}); connect the nodes, fence it, or, if it is sure that nobody works there, run \

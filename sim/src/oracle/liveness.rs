@@ -65,7 +65,7 @@ impl World {
             status.is_some_and(|status| status.volumes[request.volume].suspended.no_data)
         };
         let open =
-            |request: &crate::client::Request| !request.over && !(parted && suspended(request));
+            |request: &crate::client::Request| !(request.over || parted && suspended(request));
         if let Some(at) = self.requests.iter().position(open) {
             let request = &self.requests[at];
             return Some(format!(

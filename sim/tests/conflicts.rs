@@ -121,3 +121,55 @@ fn writes_beside_each_other_or_one_after_the_other_are_no_conflict() {
     }
     assert_eq!(both_count_the_same(&script).total(), 0);
 }
+
+/// Both nodes write and read the same places while a resync copies them, in either direction, and
+/// while I/O of one is suspended: nobody disconnects, the copies end equal, and every read fits.
+#[test]
+fn dp5_conflicts_in_a_resync_and_around_a_suspension() {
+    for target in [ARBITER, OTHER] {
+        let source = 1 - target;
+        let mut script =
+            Script::of(true, true, |options| options.resync_window = 2 * types::BLOCK_BYTES);
+        script.start_both();
+        script.promote(ARBITER).unwrap();
+        script.promote(OTHER).unwrap();
+        script.kill(target);
+        for block in 0..256 {
+            script.write(source, block, 10_000 + block).unwrap();
+        }
+        script.start(target);
+        script.until("a resync runs", |script| {
+            script.status(target).volumes[0].resync.is_some() && script.is_connected(target)
+        });
+        script.promote(target).unwrap();
+        let mut tag = 100_000;
+        let mut in_resync = 0;
+        for round in 0..200_u64 {
+            let block = (round * 37) % 256;
+            let asked: Vec<_> = [ARBITER, OTHER, ARBITER, OTHER]
+                .into_iter()
+                .map(|node| {
+                    tag += 1;
+                    script.ask_write(node, block, tag)
+                })
+                .collect();
+            let reads = [
+                script.ask_read(ARBITER, block..block + 1),
+                script.ask_read(OTHER, block..block + 1),
+            ];
+            in_resync += u64::from(script.status(target).volumes[0].resync.is_some());
+            if round == 100 {
+                script.suspend_io(target);
+                script.pass(types::Span::secs(20));
+                script.resume_io(target);
+            }
+            for asking in asked.into_iter().chain(reads) {
+                script.wait(asking).unwrap();
+            }
+        }
+        assert!(in_resync > 10, "only {in_resync} rounds were in the resync");
+        script.in_sync();
+        assert!(both_count_the_same(&script).total() > 0);
+        script.linearizable();
+    }
+}

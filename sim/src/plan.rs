@@ -268,26 +268,30 @@ impl Plan {
         let loops = plan.loops * 2 * if two_primaries { 2 } else { 1 };
         plan.think = Span(plan.chaos.0 * 5 * loops / plan.requests);
         // Of its own numbers: what is drawn above stays what it was.
-        let mut policies = Prng::new(seed ^ 0x706f_6c69);
-        plan.options.al_updates = !policies.chance(1, 12);
-        if policies.chance(1, 3) {
-            plan.options.on_no_data_accessible = OnNoData::SuspendIo;
-        }
-        if class == Class::Fencing {
-            plan.options.fencing = Fencing::ResourceAndStonith;
-            let shoots = policies.chance(1, 2);
-            plan.fence = std::array::from_fn(|_| {
-                let fails = *policies.pick(&[Some(0), Some(1), None]);
-                let after = Span::millis(policies.between(1, 8000));
-                (if shoots { Some(7) } else { fails }, after)
-            });
-        }
+        plan.draw_policies(&mut Prng::new(seed ^ 0x706f_6c69));
         plan.faults = faults(&mut rng, &plan);
         plan.faults.sort_by_key(|(at, _)| at.0);
         if class == Class::Resets && rng.chance(1, 3) {
             plan.crowd();
         }
         plan
+    }
+
+    /// What becomes of requests without data, and of a peer that is lost.
+    fn draw_policies(&mut self, rng: &mut Prng) {
+        self.options.al_updates = !rng.chance(1, 12);
+        if rng.chance(1, 3) {
+            self.options.on_no_data_accessible = OnNoData::SuspendIo;
+        }
+        if self.class == Class::Fencing {
+            self.options.fencing = Fencing::ResourceAndStonith;
+            let shoots = rng.chance(1, 2);
+            self.fence = std::array::from_fn(|_| {
+                let fails = *rng.pick(&[Some(0), Some(1), None]);
+                let after = Span::millis(rng.between(1, 8000));
+                (if shoots { Some(7) } else { fails }, after)
+            });
+        }
     }
 
     /// All want one place at once, the link is fast and the disks are slow.

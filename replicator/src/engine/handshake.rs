@@ -335,22 +335,38 @@ impl Engine {
             meta.superblock.peer_disk_incarnation = theirs.side.disk_incarnation;
             meta.superblock.peer_sequence = theirs.side.sequence;
         }
-        let (node, now) = (self.config.node, self.now);
-        if plan == Plan::InSync && meta.superblock.flags.peer_outdated {
-            self.want_unfence();
-        }
-        let vol = &mut self.volumes[v];
-        let meta = vol.meta.as_mut().expect("just seen");
-        let superblock = &mut meta.superblock;
-        superblock.agreed_bytes = agreed;
+        meta.superblock.agreed_bytes = agreed;
+        self.note_meeting(v, plan);
+        self.plan_generations(v, plan, mine, theirs);
+        self.link.as_mut().expect("in a handshake").saves_pending += 1;
+        self.save_superblock(v, Then::Handshake(epoch), out);
+        self.begin_plan(v, plan, out);
+    }
+
+    /// What is to be remembered of the peer, should it be lost: whether its copy is good, and who was
+    /// Primary.
+    fn note_meeting(&mut self, v: usize, plan: Plan) {
+        let primary = self.role == Role::Primary;
+        let superblock = &mut self.volumes[v].metadata().superblock;
+        let current = &mut superblock.generations.current;
+        current.id = current.id.with_primary(primary);
+        let was_outdated = superblock.flags.peer_outdated;
         superblock.flags.peer_outdated = match plan {
             Plan::Source(_) => true,
             Plan::InSync | Plan::Target(_) => false,
-            Plan::Idle | Plan::Resume => superblock.flags.peer_outdated,
+            Plan::Idle | Plan::Resume => was_outdated,
         };
-        let primary = self.role == Role::Primary;
-        let current = &mut superblock.generations.current;
-        current.id = current.id.with_primary(primary);
+        if plan == Plan::InSync && was_outdated {
+            self.want_unfence();
+        }
+    }
+
+    /// What the verdict makes of generations, flags and marks.
+    fn plan_generations(&mut self, v: usize, plan: Plan, mine: &VolumeState, theirs: &VolumeState) {
+        let (node, now) = (self.config.node, self.now);
+        let vol = &mut self.volumes[v];
+        let meta = vol.meta.as_mut().expect("there is a disk");
+        let superblock = &mut meta.superblock;
         let name = match plan {
             Plan::Source(_) => mine.resync_name,
             _ => theirs.resync_name,
@@ -385,9 +401,6 @@ impl Engine {
             }
             Plan::Idle | Plan::Resume => {}
         }
-        self.link.as_mut().expect("in a handshake").saves_pending += 1;
-        self.save_superblock(v, Then::Handshake(epoch), out);
-        self.begin_plan(v, plan, out);
     }
 
     /// What the copy is worth by the verdict; the marks of both sides become one.

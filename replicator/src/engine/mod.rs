@@ -25,10 +25,12 @@
 //! | `solo` | going on alone |
 //! | `resync` | copying what is marked |
 //! | `role` | who is Primary |
-//! | `command` | operators' commands |
+//! | `connect` | orders about the peer: connect, disconnect, outdate |
+//! | `command` | operators' other commands |
 
 mod auth;
 mod command;
+mod connect;
 mod disk;
 mod disk_error;
 mod durable;
@@ -60,7 +62,7 @@ use crate::effect::Effects;
 use crate::input::{ClientId, Command, CommandId, DiskOpId, Input, LinkEpoch, MetaOpId, RequestId};
 use crate::options::EngineConfig;
 use crate::wire::{Message, ResyncStep};
-use command::Leaving;
+use connect::Leaving;
 use disk::DiskUse;
 use fence::Fence;
 use inspect::Look;

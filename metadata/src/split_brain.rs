@@ -100,6 +100,8 @@ pub enum Settlement {
 pub enum Unresolved {
     /// The common generation is too old for the marks, and `always-asbp` is not set.
     TooOld,
+    /// Both nodes were told to give up their changes: whose are to be kept is not known.
+    BothGiveUp,
     /// The policy of this name leaves it to the operator.
     Policy(&'static str),
     /// The node that is to give way is Primary and has clients: `call-pri-lost-after-sb`.
@@ -126,6 +128,7 @@ impl std::fmt::Display for Unresolved {
                 "the marks do not reach back to the last common generation, and always-asbp is \
                  not set",
             ),
+            Self::BothGiveUp => f.write_str("both nodes were told to give up their changes"),
             Self::Policy(option) => write!(f, "{option} leaves it to the operator"),
             Self::InUse(node) => {
                 write!(f, "node {node} would give way, and clients have its device open")
@@ -137,6 +140,9 @@ impl std::fmt::Display for Unresolved {
 /// Who gives way, for a pair of sides whose verdict is [`Verdict::SplitBrain`]. `automatic` is the
 /// verdict's.
 pub fn settle(me: &Side, peer: &Side, automatic: bool, policies: &Policies) -> Settlement {
+    if me.discard_my_data && peer.discard_my_data {
+        return Settlement::Unresolved(Unresolved::BothGiveUp);
+    }
     if !automatic && !policies.always {
         return Settlement::Unresolved(Unresolved::TooOld);
     }

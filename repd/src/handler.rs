@@ -2,7 +2,7 @@
 //!
 //! A handler is a shell command with DRBD's variables in its environment. It runs on the main
 //! thread, never on a resource's: however long it takes, no request waits for it, but where the
-//! engine says so. It is given [`PATIENCE`], then it and what it has started in its process group
+//! engine says so. It is given its [`patience`], then it and what it has started in its process group
 //! are killed. Its exit code and what it printed are logged, and the engine is told the code.
 //! Handlers of one resource run one after the other; but `fence-peer`, which clients may be
 //! waiting for, at once.
@@ -18,7 +18,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a handler may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same of `fence-peer`: to turn a machine off and see that it is off takes minutes with some
+/// hardware, and to give up keeps clients waiting longer than to go on.
+const FENCE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long what it has printed is waited for when it has ended: a process that it left behind may
 /// hold its output open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -127,7 +130,7 @@ pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, news: News) {
         }
     });
     while let Some(job) = jobs.recv().await {
-        if job.handler.name == replicator::Handler::FencePeer.as_str() {
+        if is_fence_peer(job.handler.name) {
             let news = news.clone();
             tokio::task::spawn_local(async move { run_job(job, &news).await });
         } else if let Err(refused) = queue.try_send(job) {
@@ -139,10 +142,18 @@ pub(crate) async fn serve(mut jobs: mpsc::Receiver<Job>, news: News) {
     let _ = one_by_one.await;
 }
 
+fn is_fence_peer(name: &str) -> bool {
+    name == replicator::Handler::FencePeer.as_str()
+}
+
+fn patience(name: &str) -> Duration {
+    if is_fence_peer(name) { FENCE_PATIENCE } else { PATIENCE }
+}
+
 async fn run_job(Job { handler, done }: Job, news: &News) {
     let (resource, helper) = (handler.resource.clone(), handler.name.to_owned());
     news.helper(HelperEvent::Called { resource: resource.clone(), helper: helper.clone() });
-    let outcome = run(&handler, PATIENCE).await;
+    let outcome = run(&handler, patience(handler.name)).await;
     news.helper(HelperEvent::Ended { resource, helper, status: outcome.status() });
     // Whoever asked may have ended.
     let _ = done.send(outcome.code());

@@ -54,27 +54,29 @@ async fn restore(daemon: &Rc<Daemon>, entry: &Rc<Entry>) -> Result<(), Failure> 
             tracing::warn!(resource = entry.name(), "the peer was not met: {failure}");
         }
     }
+    promote_again(daemon, entry).await
+}
+
+/// Tries until it is granted, and whenever the state changes, as long as [`PROMOTE_PATIENCE`]; an
+/// attempt that has begun by then is not given up, `fence-peer` may be running for it.
+async fn promote_again(daemon: &Rc<Daemon>, entry: &Rc<Entry>) -> Result<(), Failure> {
     let mut changes = entry.resource.watch();
-    let promote = async {
-        loop {
-            changes.borrow_and_update();
-            // An operator's order in the meantime is newer than what was remembered.
-            if entry.remembered().intended_role != Role::Primary {
-                return Ok(());
-            }
-            match daemon.primary(entry.name(), false).await {
-                Ok(_) => return Ok(()),
-                Err(failure) => {
-                    tracing::warn!(resource = entry.name(), "not Primary again: {failure}");
-                    if changes.changed().await.is_err() {
-                        return Err(failure);
-                    }
-                }
+    let deadline = tokio::time::Instant::now() + PROMOTE_PATIENCE;
+    loop {
+        changes.borrow_and_update();
+        // An operator's order in the meantime is newer than what was remembered.
+        if entry.remembered().intended_role != Role::Primary {
+            return Ok(());
+        }
+        let Err(failure) = daemon.primary(entry.name(), false).await else { return Ok(()) };
+        tracing::warn!(resource = entry.name(), "not Primary again: {failure}");
+        match tokio::time::timeout_at(deadline, changes.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(failure),
+            Err(_) => {
+                let text = "it was Primary and may not be again; see «repadm status»";
+                return Err(Failure::failed(text));
             }
         }
-    };
-    match tokio::time::timeout(PROMOTE_PATIENCE, promote).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Failure::failed("it was Primary and may not be again; see «repadm status»")),
     }
 }

@@ -86,11 +86,9 @@ const fn class(mutation: Mutation) -> Option<Class> {
         Mutation::StaleResyncData => Some(Class::OneDies),
         Mutation::SoloBeforeGeneration => Some(Class::Solo),
         Mutation::ClearBeforeFlush => Some(Class::FullSync),
-        Mutation::AnswerFrozen
-        | Mutation::ReadFrozen
-        | Mutation::ThawUnfenced
-        | Mutation::FreezeLate
-        | Mutation::LateFence => Some(Class::Fencing),
+        Mutation::AnswerFrozen | Mutation::ThawUnfenced | Mutation::FreezeLate => {
+            Some(Class::Fencing)
+        }
         Mutation::StopUndrained => Some(Class::Orders),
         _ => None,
     }

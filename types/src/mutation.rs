@@ -74,10 +74,8 @@ mutations! {
 
     // Losing the peer with fencing.
     AnswerFrozen = "answer-frozen": "what ends while I/O is frozen is answered at once";
-    ReadFrozen = "read-frozen": "reads are served while I/O is frozen";
     ThawUnfenced = "thaw-unfenced": "I/O goes on although fence-peer has failed";
     FreezeLate = "freeze-late": "I/O goes on for the timeout after the link was lost, and freezes then";
-    LateFence = "late-fence": "a result of fence-peer counts for a later loss of the peer";
 
     // The verdict.
     EqualIsInSync = "equal-is-in-sync": "equal generations are in sync, whatever is marked";

@@ -1,6 +1,7 @@
 //! Operators' commands: one runs at a time, the others wait for it.
 
 use super::Engine;
+use super::solo::NEVER;
 use super::superblock::Then;
 use super::volume::Mode;
 use crate::effect::{Effect, Effects, IoError, Refusal, RefusalKind};
@@ -196,6 +197,7 @@ impl Engine {
                 else {
                     unreachable!("the running command is the attach");
                 };
+                self.check_in_flight(v)?;
                 if self.volumes[v].leaving || !self.volumes[v].order.is_empty() {
                     // The disk before it is not let go yet.
                     return Ok(Some(Stage::Start));
@@ -210,6 +212,11 @@ impl Engine {
             Stage::Saving(0)
                 if self.volumes[v].mode != Mode::Alone && !self.volumes[v].local.is_empty() =>
             {
+                if let Err(refusal) = self.check_in_flight(v) {
+                    self.drop_disk(v, out);
+                    self.set_disk(v, DiskState::Diskless, "attach refused", out);
+                    return Err(refusal);
+                }
                 self.volumes[v].attaching = true;
                 Ok(Some(Stage::Saving(0)))
             }
@@ -219,7 +226,9 @@ impl Engine {
                 let flags = self.volumes[v].metadata().superblock.flags;
                 // A Primary that went on through its peer has newer data than this disk may hold:
                 // the verdict tells.
-                let behind = self.role == Role::Primary && self.volumes[v].mode != Mode::Alone;
+                let went_on = self.volumes[v].went_on_without_disk;
+                let joined = self.volumes[v].mode != Mode::Alone;
+                let behind = went_on || self.role == Role::Primary && joined;
                 let state = match (flags.consistent, flags.was_up_to_date && !behind) {
                     (false, _) => DiskState::Inconsistent,
                     (true, false) => DiskState::Outdated,
@@ -235,6 +244,22 @@ impl Engine {
             }
             other => Ok(Some(other)),
         }
+    }
+
+    /// What is in flight to a lost peer that is waited for without end would keep the disk waiting.
+    fn check_in_flight(&self, v: usize) -> Result<(), Refusal> {
+        let vol = &self.volumes[v];
+        if vol.mode != (Mode::Waiting { deadline: NEVER }) || vol.local.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: {} writes are in flight to the peer, which is lost: connect it, or have them fail \
+             with `repadm resume-io {}`, and attach the disk then",
+            self.volume_name(v),
+            vol.local.len(),
+            self.config.resource
+        );
+        Err(Refusal::new(RefusalKind::State, text))
     }
 
     /// A disk must fit the size that clients have been told.
@@ -399,7 +424,9 @@ impl Engine {
             Stage::Sealing(0) => {
                 // Nothing more comes in after the good-bye.
                 self.tell_sequences(out);
-                self.tell_outdated(out);
+                for v in 0..self.volumes.len() {
+                    self.tell_outdated(v, out);
+                }
                 self.say_goodbye("going down", out);
                 self.forget_quiet();
                 Ok(Some(Stage::Granted))

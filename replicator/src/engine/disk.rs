@@ -4,7 +4,7 @@ use super::Engine;
 use super::link::Phase;
 use super::order::UnitId;
 use super::read::Reader;
-use super::volume::{Minted, Mode, Payload, Work};
+use super::volume::{Minted, Mode, Payload, Work, has_data};
 use crate::effect::{DiskOp, Effect, Effects};
 use crate::event::Event;
 use crate::handler::Handler;
@@ -214,6 +214,7 @@ impl Engine {
     /// the driver told, and may another disk come.
     pub(super) fn drop_disk(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
+        vol.went_on_without_disk |= vol.mode != Mode::Alone && has_data(vol.peer_disk);
         vol.meta = None;
         vol.log.reset();
         vol.sync = None;

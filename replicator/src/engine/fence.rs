@@ -38,6 +38,8 @@ pub(super) struct Fence {
     overruled: bool,
     /// `unfence-peer` is to run once no `fence-peer` does.
     unfence: bool,
+    /// A promotion waits for what the handler says.
+    for_promotion: bool,
 }
 
 /// How `fence-peer` has ended.
@@ -154,19 +156,23 @@ impl Engine {
     /// What must be known before this node becomes Primary without its peer.
     pub(super) fn fence_for_promotion(&mut self, force: bool, out: &mut Effects) -> FenceStep {
         if !self.fences() || self.peer_is_fenced() || self.fence.overruled {
+            self.fence.for_promotion = false;
             return FenceStep::Go;
+        }
+        if !std::mem::replace(&mut self.fence.for_promotion, true) {
+            // What was said before this order says nothing about now.
+            self.fence.said = None;
+            self.fence.judged = false;
         }
         self.start_fencing(out);
         let Some(Said(code)) = self.fence.said else { return FenceStep::Wait };
+        self.fence.for_promotion = false;
         if force {
             let text = "forced to be Primary although the peer may be, too".to_owned();
             out.push(Effect::Event(Event::Warning { text }));
             self.fence.overruled = true;
             return FenceStep::Go;
         }
-        // Asked again, the handler runs again.
-        self.fence.said = None;
-        self.fence.judged = false;
         FenceStep::No(code)
     }
 
@@ -176,22 +182,29 @@ impl Engine {
         runs && self.link.is_none()
     }
 
-    /// The link is lost: whatever a handler says of an earlier loss means nothing.
+    /// The link is lost: whatever a handler says of an earlier loss means nothing. What an operator
+    /// has said holds until the two have joined.
     pub(super) fn begin_loss(&mut self) {
-        let (running, unfence) = (self.fence.running, self.fence.unfence);
-        self.fence = Fence { loss: self.fence.loss + 1, running, unfence, ..Fence::default() };
+        let Fence { loss, running, unfence, overruled, .. } = self.fence;
+        self.fence = Fence { loss: loss + 1, running, unfence, overruled, ..Fence::default() };
     }
 
     /// The peer is back.
     pub(super) fn end_loss(&mut self) {
         self.begin_loss();
+        self.fence.overruled = false;
+    }
+
+    /// This node is Secondary: what an operator has said of its going on is over.
+    pub(super) fn forget_overruling(&mut self) {
+        self.fence.overruled = false;
     }
 
     pub(super) fn on_fenced(&mut self, id: HandlerId, exit: Option<i32>, out: &mut Effects) {
         let Some((of, loss)) = self.fence.running.filter(|(of, _)| *of == id) else { return };
         debug_assert_eq!(of, id, "filtered");
         self.fence.running = None;
-        if loss == self.fence.loss || mutation::on(Mutation::LateFence) {
+        if loss == self.fence.loss {
             self.fence.said = Some(Said(exit));
             self.fence.judged = false;
         } else {
@@ -246,43 +259,60 @@ impl Engine {
         }
     }
 
+    /// It is durable at the peer that its copy is not good: should it be lost, it cannot go on.
+    pub(super) fn peer_is_known_bad(&mut self, v: usize, out: &mut Effects) {
+        let fences = self.fences();
+        let Some(meta) = self.volumes[v].meta.as_mut().filter(|_| fences) else { return };
+        if !std::mem::replace(&mut meta.superblock.flags.peer_outdated, true) {
+            self.save_superblock(v, Then::Nothing, out);
+        }
+    }
+
     /// The copies here are not the newest any more, and that is made durable.
     pub(super) fn outdate_all(&mut self, cause: &str, out: &mut Effects) -> usize {
         let volumes = 0..self.volumes.len();
         volumes.filter(|&v| self.outdate_volume(v, cause, out)).count()
     }
 
-    /// The same for one copy; whether there was anything to do.
+    /// The same for one copy; whether that is still to become durable.
     pub(super) fn outdate_volume(&mut self, v: usize, cause: &str, out: &mut Effects) -> bool {
-        if self.volumes[v].disk.to_u8() <= DiskState::Outdated.to_u8() {
+        let vol = &mut self.volumes[v];
+        let Some(meta) = vol.meta.as_mut() else { return false };
+        if vol.disk.to_u8() < DiskState::Outdated.to_u8()
+            || vol.disk == DiskState::Outdated && vol.saves.is_idle()
+        {
             return false;
         }
-        let Some(meta) = self.volumes[v].meta.as_mut() else { return false };
         meta.superblock.flags.was_up_to_date = false;
-        self.volumes[v].clients_saw_old = self.role == Role::Primary;
-        self.set_disk(v, DiskState::Outdated, cause, out);
+        if vol.disk != DiskState::Outdated {
+            vol.clients_saw_old = self.role == Role::Primary;
+            self.set_disk(v, DiskState::Outdated, cause, out);
+        }
         self.save_superblock(v, Then::Outdated, out);
         true
     }
 
-    /// The peer leaves in order and goes on as Primary: the copies here are as good as they are
-    /// now, and no better.
+    /// The peer leaves in order and goes on as Primary, with a good copy of its own: the copies here
+    /// are as good as they are now, and no better.
     pub(super) fn on_outdate(&mut self, out: &mut Effects) {
-        if self.role == Role::Primary {
+        let consents = self.role != Role::Primary && !self.promotion_is_granted();
+        if !consents || self.peer_role != Role::Primary {
             return;
         }
-        if self.outdate_all("the peer, who is Primary, leaves", out) == 0 {
-            self.tell_outdated(out);
+        for v in 0..self.volumes.len() {
+            let good = self.volumes[v].peer_has_good();
+            if good && !self.outdate_volume(v, "the peer, who is Primary, leaves", out) {
+                self.tell_outdated(v, out);
+            }
         }
     }
 
-    /// It is durable that the copies here are Outdated: a peer that waits for it is told.
-    pub(super) fn tell_outdated(&mut self, out: &mut Effects) {
-        for v in 0..self.volumes.len() {
-            let (volume, disk) = (self.volumes[v].id, self.volumes[v].disk);
-            if self.volumes[v].joined() && disk == DiskState::Outdated {
-                self.send(crate::wire::Message::DiskIs { volume, disk }, out);
-            }
+    /// It is durable that the copy here is Outdated: a peer that waits for it is told.
+    pub(super) fn tell_outdated(&mut self, v: usize, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        let (volume, disk) = (vol.id, vol.disk);
+        if vol.joined() && disk == DiskState::Outdated {
+            self.send(crate::wire::Message::DiskIs { volume, disk }, out);
         }
     }
 
@@ -292,6 +322,8 @@ impl Engine {
         self.fences()
             && self.role != Role::Primary
             && self.peer_role == Role::Primary
+            // Its copy is as good: it can go on without this one.
+            && self.volumes.iter().all(Volume::peer_has_good)
             && self.link.as_ref().is_some_and(super::link::Link::established)
     }
 
@@ -300,6 +332,7 @@ impl Engine {
         self.fences()
             && self.role == Role::Primary
             && self.peer_role == Role::Secondary
+            && self.volumes.iter().all(Volume::readable)
             && !self.peer_is_fenced()
             && self.link.as_ref().is_some_and(super::link::Link::established)
     }
@@ -321,7 +354,11 @@ impl Engine {
 
     /// An operator says that this node goes on all the same.
     pub(super) fn overrule_fence(&mut self, out: &mut Effects) {
-        if (0..self.volumes.len()).any(|v| self.is_frozen(v)) {
+        let joined = self.link.as_ref().is_some_and(super::link::Link::established);
+        let waits = self.volumes.iter().any(|vol| matches!(vol.mode, Mode::Waiting { .. }));
+        // Also in a handshake that may fail: the order holds until the two have joined.
+        if self.fences() && self.role == Role::Primary && (waits || self.link.is_some()) && !joined
+        {
             let text = "resume-io: this node goes on although the peer may go on, too".to_owned();
             out.push(Effect::Event(Event::Warning { text }));
             self.fence.overruled = true;

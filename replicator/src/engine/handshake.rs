@@ -11,7 +11,8 @@ use super::judge::{Judgement, agreed_size, settings_differ};
 use super::link::{Link, Loss, Phase};
 use super::superblock::Then;
 use super::volume::{Mode, Session};
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
+use crate::event::Event;
 use crate::input::LinkEpoch;
 use crate::wire::{
     Auth, Hello, Message, PROTOCOL_VERSION, Plan, Purpose, RefuseCode, SideState, State,
@@ -263,26 +264,82 @@ impl Engine {
         if theirs.volumes.len() != self.volumes.len() {
             return self.protocol_error("a state with other volumes than the hello", out);
         }
-        let Judgement { plans, demote } = match self.judge_all(&mine, &theirs, out) {
+        let Judgement { plans, demote, settled } = match self.judge_all(&mine, &theirs, out) {
             Ok(judgement) => judgement,
             Err((code, text)) => return self.refuse_link(code, text, out),
         };
         if self.prepares_first(&plans, out) {
             return;
         }
+        for (volume, text) in settled {
+            out.push(Effect::Event(Event::SplitBrain { volume, settled: true, text }));
+        }
         let link = self.link.as_mut().expect("just seen");
         link.phase = Phase::Agreeing;
         link.plans.clone_from(&plans);
         link.demote = demote;
-        self.send(Message::Plan(plans), out);
+        for (v, plan) in plans.into_iter().enumerate() {
+            self.unfenced_by_meeting(v, plan, &theirs.volumes[v], out);
+        }
+        self.pump_plans(out);
+    }
+
+    /// From our plan on the peer may call its copy good: it must not count as fenced any more, also
+    /// after a crash, if the link breaks before the two have joined.
+    fn unfenced_by_meeting(
+        &mut self,
+        v: usize,
+        plan: Plan,
+        theirs: &VolumeState,
+        out: &mut Effects,
+    ) {
+        let same = plan == Plan::Resume
+            && matches!(theirs.side.disk, DiskState::Inconsistent | DiskState::Diskless);
+        if plan == Plan::Idle || same {
+            return;
+        }
+        self.set_peer_disk(v, DiskState::DUnknown, out);
+        let Some(meta) = self.volumes[v].meta.as_mut() else { return };
+        if std::mem::take(&mut meta.superblock.flags.peer_outdated) {
+            self.want_unfence();
+            let link = self.link.as_mut().expect("in a handshake");
+            link.saves_pending += 1;
+            let epoch = link.epoch;
+            self.save_superblock(v, Then::Handshake(epoch), out);
+        }
+    }
+
+    /// Says our plan once what must be durable before it is, and acts when the peer's is here, too.
+    fn pump_plans(&mut self, out: &mut Effects) {
+        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Agreeing) else {
+            return;
+        };
+        if link.saves_pending > 0 {
+            return;
+        }
+        if !std::mem::replace(&mut link.plans_said, true) {
+            let plans = link.plans.clone();
+            self.send(Message::Plan(plans), out);
+        }
+        self.act_on_plans(out);
     }
 
     /// The peer has judged, too. Nothing is done, and nobody's data discarded, unless both mean the
     /// same.
     pub(super) fn on_plans(&mut self, theirs: &[Plan], out: &mut Effects) {
-        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Agreeing) else {
+        let agreeing =
+            |link: &&mut Link| link.phase == Phase::Agreeing && link.peer_plans.is_none();
+        let Some(link) = self.link.as_mut().filter(agreeing) else {
             return self.protocol_error("a plan out of turn", out);
         };
+        link.peer_plans = Some(theirs.to_vec());
+        self.pump_plans(out);
+    }
+
+    fn act_on_plans(&mut self, out: &mut Effects) {
+        let in_use = self.has_clients();
+        let link = self.link.as_mut().expect("in a handshake");
+        let Some(theirs) = link.peer_plans.clone() else { return };
         let mirror: Vec<Plan> = link.plans.iter().map(|plan| plan.mirrored()).collect();
         if mirror != theirs {
             let text = format!(
@@ -291,6 +348,10 @@ impl Engine {
                 link.plans
             );
             return self.refuse_link(RefuseCode::Data, text, out);
+        }
+        if link.demote.is_some() && in_use {
+            let text = "a client opened the device while the nodes agreed that it gives way";
+            return self.refuse_link(RefuseCode::Busy, text.to_owned(), out);
         }
         link.phase = Phase::Settling;
         let (plans, demote) = (link.plans.clone(), link.demote);
@@ -326,6 +387,7 @@ impl Engine {
         vol.size = agreed;
         vol.clip_marks();
         if plan == Plan::Resume {
+            self.note_role(v, epoch, out);
             return self.resume(v, theirs, out);
         }
         let vol = &mut self.volumes[v];
@@ -336,28 +398,23 @@ impl Engine {
             meta.superblock.peer_sequence = theirs.side.sequence;
         }
         meta.superblock.agreed_bytes = agreed;
-        self.note_meeting(v, plan);
+        let current = &mut meta.superblock.generations.current;
+        current.id = current.id.with_primary(self.role == Role::Primary);
         self.plan_generations(v, plan, mine, theirs);
         self.link.as_mut().expect("in a handshake").saves_pending += 1;
         self.save_superblock(v, Then::Handshake(epoch), out);
         self.begin_plan(v, plan, out);
     }
 
-    /// What is to be remembered of the peer, should it be lost: whether its copy is good, and who was
-    /// Primary.
-    fn note_meeting(&mut self, v: usize, plan: Plan) {
+    /// Should the two part again, it is remembered who was Primary then (bit 0 of what both have).
+    fn note_role(&mut self, v: usize, epoch: LinkEpoch, out: &mut Effects) {
         let primary = self.role == Role::Primary;
-        let superblock = &mut self.volumes[v].metadata().superblock;
-        let current = &mut superblock.generations.current;
-        current.id = current.id.with_primary(primary);
-        let was_outdated = superblock.flags.peer_outdated;
-        superblock.flags.peer_outdated = match plan {
-            Plan::Source(_) => true,
-            Plan::InSync | Plan::Target(_) => false,
-            Plan::Idle | Plan::Resume => was_outdated,
-        };
-        if plan == Plan::InSync && was_outdated {
-            self.want_unfence();
+        let Some(meta) = self.volumes[v].meta.as_mut() else { return };
+        let current = &mut meta.superblock.generations.current;
+        if current.id.was_primary() != primary {
+            current.id = current.id.with_primary(primary);
+            self.link.as_mut().expect("in a handshake").saves_pending += 1;
+            self.save_superblock(v, Then::Handshake(epoch), out);
         }
     }
 
@@ -421,6 +478,7 @@ impl Engine {
     pub(super) fn handshake_saved(&mut self, epoch: LinkEpoch, out: &mut Effects) {
         if let Some(link) = self.link.as_mut().filter(|link| link.epoch == epoch) {
             link.saves_pending -= 1;
+            self.pump_plans(out);
             self.pump_ready(out);
         }
     }

@@ -106,6 +106,10 @@ impl Engine {
             Plan::Resume | Plan::Idle => theirs.side.disk,
         };
         self.set_peer_disk(v, peer_disk, out);
+        let vol = &mut self.volumes[v];
+        // With a disk, the verdict has compared it.
+        vol.went_on_without_disk =
+            vol.meta.is_none() && (vol.went_on_without_disk || has_data(peer_disk));
         if plan == Plan::Resume {
             self.resumed += 1;
         }
@@ -122,6 +126,10 @@ impl Engine {
             ReplicationState::SyncSource => {
                 if plan != Plan::Resume {
                     self.run_handler(Handler::BeforeResyncSource, Some(v), out);
+                }
+                if plan != Plan::Resume {
+                    // It has made that durable, or would not be ready.
+                    self.peer_is_known_bad(v, out);
                 }
                 self.crash_is_settled(v, out);
                 self.cover_marked(v, out);

@@ -10,13 +10,15 @@ use crate::handler::Handler;
 use crate::options::RrConflict;
 use crate::wire::{Plan, RefuseCode, State, VolumeState};
 use metadata::{Rule, Settlement, Side, Unresolved, Verdict, decide, settle};
-use types::{NodeId, Protocol, Role};
+use types::{NodeId, Protocol, Role, VolumeId};
 
 /// What the verdicts on all volumes come to.
 pub(super) struct Judgement {
     pub plans: Vec<Plan>,
     /// This node gives up the role of Primary first, and why.
     pub demote: Option<&'static str>,
+    /// How split brains were settled, for the log.
+    pub settled: Vec<(VolumeId, String)>,
 }
 
 /// Why two nodes must not join.
@@ -65,13 +67,11 @@ impl Engine {
             return Err(error);
         }
         let demote = self.may_be_primary(mine, theirs, &judged, out)?;
-        for (v, one) in judged.iter().enumerate() {
-            if let Some(text) = one.settled.clone() {
-                let volume = self.volumes[v].id;
-                out.push(Effect::Event(Event::SplitBrain { volume, settled: true, text }));
-            }
-        }
-        Ok(Judgement { plans: judged.into_iter().map(|one| one.plan).collect(), demote })
+        let settled = (self.volumes.iter().zip(&judged))
+            .filter_map(|(vol, one)| Some((vol.id, one.settled.clone()?)))
+            .collect();
+        let plans = judged.into_iter().map(|one| one.plan).collect();
+        Ok(Judgement { plans, demote, settled })
     }
 
     /// Whether the roles go together with the plans; why this node gives its role up, if so.
@@ -251,7 +251,6 @@ impl Engine {
                 }
                 let resource = &self.config.resource;
                 let why = match (me.discard_my_data, peer.discard_my_data) {
-                    (true, true) => "both nodes were told to give up their changes".to_owned(),
                     (true, false) if me.primary => "a Primary gives up nothing".to_owned(),
                     (false, true) if peer.primary => "a Primary gives up nothing".to_owned(),
                     _ => why.to_string(),

@@ -53,6 +53,10 @@ pub(super) struct Link {
     pub state: Option<State>,
     pub peer_state: Option<Box<State>>,
     pub plans: Vec<Plan>,
+    /// Our plan is said.
+    pub plans_said: bool,
+    /// The peer's plan.
+    pub peer_plans: Option<Vec<Plan>>,
     /// This node gives up the role of Primary before it acts on them, for this reason.
     pub demote: Option<&'static str>,
     /// Superblocks that must be durable before we are ready.
@@ -193,6 +197,8 @@ impl Engine {
             state: None,
             peer_state: None,
             plans: Vec::new(),
+            plans_said: false,
+            peer_plans: None,
             demote: None,
             saves_pending: 0,
             ready_sent: false,

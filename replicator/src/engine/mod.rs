@@ -362,6 +362,7 @@ impl Engine {
                 }
             }
             self.pump_no_data();
+            self.pump_endless(out);
             self.pump_withheld(out);
             self.pump_fence(out);
             self.pump_leave(out);

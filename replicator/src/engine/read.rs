@@ -125,8 +125,7 @@ impl Engine {
     /// Starts, or starts again, what of a client's read is not there yet.
     pub(super) fn start_client_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
         let (holds, suspends) = (self.link_holds(), self.suspends(v));
-        let frozen = self.is_frozen(v) && !mutation::on(Mutation::ReadFrozen);
-        let stands_still = self.is_suspended_by_user() || frozen;
+        let stands_still = self.is_suspended_by_user() || self.is_frozen(v);
         let Some(request) = self.requests.get_mut(&id) else { return };
         let read = request.read.as_mut().expect("the request is a read");
         let vol = &mut self.volumes[v];

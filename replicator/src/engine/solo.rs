@@ -24,6 +24,11 @@ impl Engine {
         if self.suspends(v) {
             return self.suspend(v, out);
         }
+        if self.is_suspended_by_user() && self.role == Role::Primary {
+            // Nothing is answered, so nothing need be done alone yet.
+            self.volumes[v].mode = Mode::Waiting { deadline: NEVER };
+            return;
+        }
         if self.volumes[v].readable() {
             if self.gives_up_unfenced(v) {
                 return self.give_up_in_flight(v, out);

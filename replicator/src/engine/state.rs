@@ -12,6 +12,7 @@ impl Engine {
         let old = std::mem::replace(&mut self.role, new);
         if new != Role::Primary {
             self.volumes.iter_mut().for_each(|vol| vol.clients_saw_old = false);
+            self.forget_overruling();
         }
         if old != new {
             let cause = cause.to_owned();
@@ -77,6 +78,9 @@ impl Engine {
     /// The peer says what its copy is now.
     pub(super) fn on_peer_disk(&mut self, v: usize, disk: DiskState, out: &mut Effects) {
         self.set_peer_disk(v, disk, out);
+        if disk == DiskState::Outdated {
+            self.peer_is_known_bad(v, out);
+        }
         if has_data(disk) {
             return;
         }

@@ -163,7 +163,7 @@ impl Engine {
             Then::Degraded => self.lack_is_known(v, out),
             Then::Confirmed => self.confirm(v, out),
             Then::Outdated => {
-                self.tell_outdated(out);
+                self.tell_outdated(v, out);
                 self.outdate_saved();
             }
         }

@@ -33,9 +33,9 @@ impl Engine {
         self.suspends(v) && (patient || !waiting) && !self.session_open(v)
     }
 
-    /// Whether an operator has suspended I/O. Whoever ends is not kept from it.
+    /// Whether an operator has suspended I/O. Whoever ends, or gives up the role, is not kept from it.
     pub(super) fn is_suspended_by_user(&self) -> bool {
-        self.io_suspended && !self.stopping()
+        self.io_suspended && !self.stopping() && !self.demoting()
     }
 
     /// Why I/O of a volume stands still, if it does.
@@ -70,6 +70,19 @@ impl Engine {
         }
         for v in 0..self.volumes.len() {
             if self.volumes[v].mode == (Mode::Waiting { deadline: NEVER }) {
+                self.decide_alone(v, out);
+            }
+        }
+    }
+
+    /// Whoever waits without end, and has no reason for it any more, is decided upon.
+    pub(super) fn pump_endless(&mut self, out: &mut Effects) {
+        if self.link_holds() || self.is_suspended_by_user() {
+            return;
+        }
+        for v in 0..self.volumes.len() {
+            let endless = self.volumes[v].mode == (Mode::Waiting { deadline: NEVER });
+            if endless && !self.is_frozen(v) && !self.suspends(v) {
                 self.decide_alone(v, out);
             }
         }

@@ -178,6 +178,9 @@ pub(super) struct Volume {
     pub quiet_at: Option<Quiet>,
     /// A client had the device open when the link was lost, or since.
     pub clients_since_loss: bool,
+    /// While this node had no disk its peer had one: what was written then is not on the disk that
+    /// comes back, whatever its metadata say.
+    pub went_on_without_disk: bool,
     /// This Primary's clients have seen data here that turned out to be old.
     pub clients_saw_old: bool,
     /// Something happened: look what may go on.
@@ -224,6 +227,7 @@ impl Volume {
             attaching: false,
             quiet_at: None,
             clients_since_loss: false,
+            went_on_without_disk: false,
             clients_saw_old: false,
             touched: false,
         }

@@ -87,15 +87,24 @@ impl Cluster {
     /// If any step is refused.
     pub fn connected(setup: Setup) -> anyhow::Result<Self> {
         let mut cluster = Self::new(setup)?;
-        for node in cluster.nodes_mut() {
+        cluster.bring_up()?;
+        Ok(cluster)
+    }
+
+    /// Starts both, with fresh metadata, and connects them.
+    ///
+    /// # Errors
+    /// If any step is refused.
+    pub fn bring_up(&mut self) -> anyhow::Result<()> {
+        for node in self.nodes_mut() {
             node.start()?;
             node.repadm(&["create-md", "r0"])?;
             node.repadm(&["up", "r0"])?;
         }
-        for node in cluster.nodes() {
+        for node in self.nodes() {
             node.repadm(&["wait-connect", "--wfc-timeout", "60", "r0"])?;
         }
-        Ok(cluster)
+        Ok(())
     }
 
     /// The same, after the first full sync: alpha Primary, beta Secondary, both UpToDate.
@@ -104,12 +113,20 @@ impl Cluster {
     /// If any step is refused.
     pub fn one_primary(setup: Setup) -> anyhow::Result<Self> {
         let cluster = Self::connected(setup)?;
-        cluster.alpha.repadm(&["primary", "--force", "r0"])?;
-        for node in cluster.nodes() {
+        cluster.first_sync()?;
+        Ok(cluster)
+    }
+
+    /// Makes alpha Primary, and waits for the first full sync.
+    ///
+    /// # Errors
+    /// If any step is refused.
+    pub fn first_sync(&self) -> anyhow::Result<()> {
+        self.alpha.repadm(&["primary", "--force", "r0"])?;
+        for node in self.nodes() {
             node.repadm(&["wait-sync", "--wfc-timeout", "60", "r0"])?;
         }
-        cluster.wait_settled()?;
-        Ok(cluster)
+        self.wait_settled().map(drop)
     }
 
     /// The same, and both Primary.

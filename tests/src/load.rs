@@ -146,6 +146,11 @@ impl Load {
         Ok(Self { plan, stop, start, workers })
     }
 
+    /// How long it has been at work.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// How many requests that node has answered so far.
     pub fn answered(&self, node: usize) -> u64 {
         let workers = self.workers.iter().filter(|worker| usize::from(worker.node) == node);
@@ -235,7 +240,19 @@ impl Loaded {
         times
     }
 
-    /// The same, where a request may have been answered with an error.
+    /// The longest that a request took, from its beginning or the end of the outage that kept it
+    /// waiting to its answer. The outages are told as times since the beginning of the load.
+    pub fn slowest_beside(&self, outages: &[Range<Duration>]) -> Duration {
+        let took = |op: &Op| {
+            let (invoke, ret) = (op.invoke, op.ret?);
+            let ends = outages.iter().map(|outage| outage.end.as_nanos() as u64);
+            let resumed = ends.filter(|&end| invoke < end && end < ret).max();
+            Some(Duration::from_nanos(ret - resumed.unwrap_or(invoke)))
+        };
+        self.history.ops().iter().filter_map(took).max().unwrap_or_default()
+    }
+
+    /// As [`check`](Self::check), where a request may have been answered with an error.
     ///
     /// # Errors
     /// With the operations involved.

@@ -6,6 +6,7 @@ mod conflicts;
 mod control_abuse;
 mod damaged_metadata;
 mod demo;
+mod divergence;
 mod exchanged_disks;
 mod frozen;
 mod full_disk;
@@ -15,6 +16,7 @@ mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
 mod overlaps;
+mod policies;
 mod primary_killed;
 mod read_after_ack;
 mod real_input;
@@ -22,6 +24,8 @@ mod refused_commands;
 mod refused_peers;
 mod resets;
 mod restart;
+mod split_brain_by_hand;
+mod stonith_resets;
 mod undisturbed;
 
 use crate::clock;
@@ -50,6 +54,8 @@ pub struct Scale {
     pub pairs: u64,
     /// How long a node stands still.
     pub freezes: Vec<Duration>,
+    /// How long the link is reset ten times a second.
+    pub reset_for: Duration,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
 }
@@ -70,6 +76,7 @@ impl Scale {
             dp6_writes: 5_000,
             pairs: 2,
             freezes: [1, 10].map(Duration::from_secs).to_vec(),
+            reset_for: Duration::from_secs(5),
             full_sync_bytes: 64 * MIB,
         }
     }
@@ -87,6 +94,7 @@ impl Scale {
             dp6_writes: 100_000,
             pairs: 50,
             freezes: [1, 10, 60].map(Duration::from_secs).to_vec(),
+            reset_for: Duration::from_secs(60),
             full_sync_bytes: 1024 * MIB,
         }
     }
@@ -149,6 +157,12 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp8-given-up", show: frozen::given_up },
     Scenario { name: "dp11-multi-conn", show: multi_conn::show },
     Scenario { name: "idle-primaries", show: idle_primaries::show },
+    Scenario { name: "stonith-resets", show: stonith_resets::show },
+    Scenario { name: "qf2-fence-peer", show: stonith_resets::every_exit_code },
+    Scenario { name: "sb3-no-primary", show: policies::no_primary },
+    Scenario { name: "sb3-one-primary", show: policies::one_primary },
+    Scenario { name: "sb3-two-primaries", show: policies::two_primaries },
+    Scenario { name: "split-brain-by-hand", show: split_brain_by_hand::show },
     Scenario { name: "interrupted-resync", show: interrupted_resync::show },
     Scenario { name: "wrong-secret", show: refused_peers::wrong_secret },
     Scenario { name: "other-resource", show: refused_peers::other_resource },

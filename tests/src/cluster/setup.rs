@@ -20,6 +20,8 @@ pub struct Setup {
     pub disk: Vec<String>,
     /// Options of `options`, as `name value`.
     pub options: Vec<String>,
+    /// Handlers, as `name "command"`.
+    pub handlers: Vec<String>,
     /// Each disk is a sparse file on a file system of its own with so many bytes, see
     /// [`namespace`](crate::namespace).
     pub small_mounts: Option<u64>,
@@ -40,6 +42,7 @@ impl Setup {
                 .to_vec(),
             disk: Vec::new(),
             options: Vec::new(),
+            handlers: Vec::new(),
             small_mounts: None,
             direct: false,
         }
@@ -75,7 +78,9 @@ impl Setup {
             let _ = writeln!(text, "    {option};");
         }
         text += "  }\n";
-        for (section, options) in [("disk", &self.disk), ("options", &self.options)] {
+        let sections =
+            [("disk", &self.disk), ("options", &self.options), ("handlers", &self.handlers)];
+        for (section, options) in sections {
             if !options.is_empty() {
                 let _ = writeln!(text, "  {section} {{\n    {};\n  }}", options.join(";\n    "));
             }

@@ -385,3 +385,18 @@ fn an_orderly_leave_is_remembered_across_a_restart() {
     s.pass(Span::secs(20));
     assert!(s.order_promotion(A, false).is_ok(), "fence-peer ran {} time(s)", fences(&s, A));
 }
+
+/// Reads of what the lost peer wrote last wait for a generation that overrules it: the forced one
+/// does, too.
+#[test]
+fn a_forced_primary_serves_what_the_lost_peer_wrote_last() {
+    let mut s = Script::of(true, true, |_| {});
+    s.start_both();
+    s.promote(A).unwrap();
+    s.write(A, 1, 77).unwrap();
+    s.part();
+    s.pass(Span::secs(30));
+    s.outdate(B).unwrap();
+    s.force(B).unwrap();
+    assert_eq!(s.read(B, 1).unwrap(), 77);
+}

@@ -212,6 +212,12 @@ fn sb3_every_policy_with_two_primaries() {
         let (script, prevails) = meet_as(diverged(change, true, true), BOTH);
         assert_eq!(prevails, expected, "{two:?} {rr:?}");
         for node in [A, B] {
+            // Also where a policy has an answer and the roles forbid it: nothing is called settled.
+            let split = script.status(node).split_brain;
+            assert_eq!(split.is_some(), expected.is_none(), "{two:?} {rr:?}: {split:?}");
+            let settled = |event: &&Event| matches!(event, Event::SplitBrain { settled: true, .. });
+            let told = script.events(node).into_iter().any(|event| settled(&event));
+            assert_eq!(told, expected.is_some(), "{two:?} {rr:?}");
             assert_eq!(script.status(node).role, Role::Primary, "{two:?}: nobody is demoted");
         }
     }

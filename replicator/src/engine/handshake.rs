@@ -271,13 +271,11 @@ impl Engine {
         if self.prepares_first(&plans, out) {
             return;
         }
-        for (volume, text) in settled {
-            out.push(Effect::Event(Event::SplitBrain { volume, settled: true, text }));
-        }
         let link = self.link.as_mut().expect("just seen");
         link.phase = Phase::Agreeing;
         link.plans.clone_from(&plans);
         link.demote = demote;
+        link.settled = settled;
         for (v, plan) in plans.into_iter().enumerate() {
             self.unfenced_by_meeting(v, plan, &theirs.volumes[v], out);
         }
@@ -355,6 +353,9 @@ impl Engine {
         }
         link.phase = Phase::Settling;
         let (plans, demote) = (link.plans.clone(), link.demote);
+        for (volume, text) in std::mem::take(&mut link.settled) {
+            out.push(Effect::Event(Event::SplitBrain { volume, settled: true, text }));
+        }
         let mine = link.state.clone().expect("judged");
         let theirs = link.peer_state.clone().expect("judged");
         self.split_brain = None;

@@ -117,10 +117,20 @@ impl Engine {
         }
         let behind: Vec<usize> = (0..judged.len()).filter(|&v| judged[v].behind).collect();
         let conflict = self.conflict_of_roles(v, !behind.is_empty(), out);
-        if conflict.is_err() {
-            self.serve_nothing_old(&behind, theirs, out);
-        }
-        conflict.map(|()| None)
+        let Err((code, text)) = conflict else { return Ok(None) };
+        self.serve_nothing_old(&behind, theirs, out);
+        let split = judged.iter().zip(&self.volumes).find(|(one, _)| one.settled.is_some());
+        let split = split.map(|(_, vol)| vol.id).filter(|_| code == RefuseCode::Data);
+        let Some(volume) = split else { return Err((code, text)) };
+        // A policy has an answer, and the roles forbid it.
+        let text = format!(
+            "{text}; or decide yourself: `repadm split-brain {0}` tells what both nodes wrote alone \
+             (split brain), nothing is discarded so far",
+            self.config.resource
+        );
+        let event = Event::SplitBrain { volume, settled: false, text: text.clone() };
+        out.push(Effect::Event(event));
+        Err((RefuseCode::SplitBrain, text))
     }
 
     /// The peer went on alone, this Primary has now been told so, and the two do not join: it neither

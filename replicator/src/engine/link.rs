@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::handler::Handler;
 use crate::input::{LinkDownCause, LinkEpoch};
 use crate::wire::{Hello, Message, Plan, Purpose, RefuseCode, State};
-use types::{ConnectionState, DiskState, ReplicationState, Role, Span, Time};
+use types::{ConnectionState, DiskState, ReplicationState, Role, Span, Time, VolumeId};
 
 /// The first pause between two attempts to connect; it doubles up to `connect-int`.
 const FIRST_PAUSE: Span = Span::millis(100);
@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub peer_plans: Option<Vec<Plan>>,
     /// This node gives up the role of Primary before it acts on them, for this reason.
     pub demote: Option<&'static str>,
+    /// How split brains are settled, told once the peer means the same.
+    pub settled: Vec<(VolumeId, String)>,
     /// Superblocks that must be durable before we are ready.
     pub saves_pending: usize,
     pub ready_sent: bool,
@@ -200,6 +202,7 @@ impl Engine {
             plans_said: false,
             peer_plans: None,
             demote: None,
+            settled: Vec::new(),
             saves_pending: 0,
             ready_sent: false,
             ready_received: false,

@@ -182,6 +182,9 @@ impl Engine {
     fn force_up_to_date(&mut self, v: usize, out: &mut Effects) {
         let id = GenerationId::from_random(self.ids.next_u64()).with_primary(true);
         let (node, now) = (self.config.node, self.now);
+        if !self.session_open(v) {
+            self.end_session(v);
+        }
         let vol = &mut self.volumes[v];
         if vol.size == 0 {
             vol.size = vol.metadata().layout.data_bytes();

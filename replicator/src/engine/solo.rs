@@ -104,6 +104,8 @@ impl Engine {
                 // The generation was made for a copy there that lacks a write; now it lacks all.
                 self.end_session(v);
             }
+            // Nor is what the peer wrote last taken back by a copy that never had it.
+            self.release_ghosts(v, out);
             return self.cover_marked(v, out);
         }
         vol.minted = Minted::Saving;

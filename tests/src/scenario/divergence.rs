@@ -23,8 +23,9 @@ pub(super) enum Parting {
     BothPrimary,
     /// Beta became Primary after it.
     BetaLater,
-    /// Beta was forced to be Primary with an Outdated disk, and wrote nothing.
-    BetaForced,
+    /// Alpha, to which nobody had written, crashed; it is Primary again alone, and has nothing to
+    /// tell, while beta took over.
+    AlphaCrashed,
 }
 
 /// Everything that a node serves.
@@ -59,33 +60,39 @@ async fn write(node: &Node, blocks: Range<u64>, base: u64) -> anyhow::Result<()>
 }
 
 /// The cable is cut, and both write alone, values from `base` on. What each has then, node by node.
-pub(super) fn part(cluster: &Cluster, parting: Parting, base: u64) -> anyhow::Result<[Image; 2]> {
+pub(super) fn part(
+    cluster: &mut Cluster,
+    parting: Parting,
+    base: u64,
+) -> anyhow::Result<[Image; 2]> {
     let runtime = runtime()?;
-    runtime.block_on(write(&cluster.alpha, 1..3, base + 100))?;
+    let crash = parting == Parting::AlphaCrashed;
+    if !crash {
+        runtime.block_on(write(&cluster.alpha, 1..3, base + 100))?;
+    }
     if parting == Parting::BothPrimary {
         cluster.beta.repadm(&["primary", "r0"])?;
     }
     cluster.wait_settled()?;
+    if crash {
+        cluster.alpha.kill()?;
+    }
     cluster.cables().iter().for_each(|cable| cable.cut());
+    if crash {
+        cluster.alpha.start()?;
+    }
     for node in cluster.nodes() {
         node.wait_for("the loss of the link", |status| status.connection() != "Connected")?;
     }
-    runtime
-        .block_on(write(&cluster.alpha, ALONE[0].clone(), base + 1000))
-        .context("alpha alone")?;
-    match parting {
-        Parting::BothPrimary => {}
-        Parting::BetaLater => drop(cluster.beta.repadm(&["primary", "r0"])?),
-        Parting::BetaForced => {
-            cluster.beta.repadm(&["outdate", "r0"])?;
-            cluster.beta.repadm(&["primary", "--force", "r0"])?;
-        }
+    if crash {
+        cluster.alpha.wait_for("Primary again", |status| status.role() == "Primary")?;
+    } else {
+        runtime.block_on(write(&cluster.alpha, ALONE[0].clone(), base + 1000)).context("alpha")?;
     }
-    if parting != Parting::BetaForced {
-        runtime
-            .block_on(write(&cluster.beta, ALONE[1].clone(), base + 2000))
-            .context("beta alone")?;
+    if parting != Parting::BothPrimary {
+        cluster.beta.repadm(&["primary", "r0"])?;
     }
+    runtime.block_on(write(&cluster.beta, ALONE[1].clone(), base + 2000)).context("beta")?;
     let mut images = Vec::new();
     for node in cluster.nodes() {
         images.push(runtime.block_on(read_all(node))?);

@@ -17,13 +17,13 @@ const UNKNOWN: i32 = 20;
 const WRONG_STATE: i32 = 11;
 
 pub(super) fn show(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
-    let cluster = Cluster::two_primaries(Setup::new(DISK_BYTES))?;
+    let mut cluster = Cluster::two_primaries(Setup::new(DISK_BYTES))?;
     let rounds = [(0, true), (1, true), (0, false), (1, false)];
     let mut last = None;
     for (round, (victim, victim_first)) in rounds.into_iter().enumerate() {
         let story =
             || format!("round {round}: {victim} gives up, its command first: {victim_first}");
-        let images = part(&cluster, Parting::BothPrimary, 10_000 * (round as u64 + 1));
+        let images = part(&mut cluster, Parting::BothPrimary, 10_000 * (round as u64 + 1));
         let images = images.with_context(story)?;
         for node in cluster.nodes() {
             let asked = node.try_repadm(&["split-brain", "r0"])?.ended_with(UNKNOWN)?;

@@ -59,9 +59,7 @@ pub(crate) fn keep_one(cluster: &Cluster, survivor: usize) -> anyhow::Result<()>
     // As docs/runbooks.md has it.
     let (kept, victim) = (cluster.nodes()[survivor], cluster.nodes()[1 - survivor]);
     victim.repadm(&["secondary", "--force", "r0"])?;
-    victim.repadm(&["down", "r0"])?;
-    victim.repadm(&["create-md", "--force", "r0"])?;
-    victim.repadm(&["up", "r0"])?;
+    victim.repadm(&["connect", "--discard-my-data", "r0"])?;
     kept.repadm(&["connect", "r0"])?;
     victim.repadm(&["wait-sync", "--wfc-timeout", "100", "r0"])?;
     cluster.wait_settled()?;

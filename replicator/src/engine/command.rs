@@ -390,6 +390,19 @@ impl Engine {
         (0..self.volumes.len()).filter(|&v| self.volumes[v].meta.is_some()).collect()
     }
 
+    /// What a node that leaves makes durable before it says good-bye.
+    fn seal(&mut self, out: &mut Effects) -> Stage {
+        if self.outdates_itself() {
+            self.outdate_all("this node leaves a Primary", out);
+        }
+        // A disk that is put back to what it was before this shall be recognised.
+        let attached = self.attached();
+        for &v in &attached {
+            self.save_superblock(v, Then::Command, out);
+        }
+        Stage::Sealing(attached.len())
+    }
+
     /// The orderly end of everything.
     fn pump_stop(&mut self, stage: Stage, out: &mut Effects) -> Result<Option<Stage>, Refusal> {
         match stage {
@@ -405,21 +418,10 @@ impl Engine {
                 // A lost peer may come back, and what is in flight ends well; if it does not, that
                 // is decided as ever.
                 self.end_suspension(out);
-                if self.link_holds() || self.undecided() {
+                if self.link_holds() || self.undecided() || !self.quiesce(out) {
                     return Ok(Some(Stage::Draining));
                 }
-                if !self.quiesce(out) {
-                    return Ok(Some(Stage::Draining));
-                }
-                if self.outdates_itself() {
-                    self.outdate_all("this node leaves a Primary", out);
-                }
-                // A disk that is put back to what it was before this shall be recognised.
-                let attached = self.attached();
-                for &v in &attached {
-                    self.save_superblock(v, Then::Command, out);
-                }
-                Ok(Some(Stage::Sealing(attached.len())))
+                Ok(Some(self.seal(out)))
             }
             Stage::Sealing(0) => {
                 // Nothing more comes in after the good-bye.

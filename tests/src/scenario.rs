@@ -1,6 +1,7 @@
 //! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
 //! cluster and says what it measured.
 
+mod bad_links;
 mod conflict_cut;
 mod conflicts;
 mod control_abuse;
@@ -158,6 +159,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp11-multi-conn", show: multi_conn::show },
     Scenario { name: "idle-primaries", show: idle_primaries::show },
     Scenario { name: "stonith-resets", show: stonith_resets::show },
+    Scenario { name: "sb4-bad-links", show: bad_links::show },
     Scenario { name: "qf2-fence-peer", show: stonith_resets::every_exit_code },
     Scenario { name: "sb3-no-primary", show: policies::no_primary },
     Scenario { name: "sb3-one-primary", show: policies::one_primary },

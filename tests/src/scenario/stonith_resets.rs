@@ -21,7 +21,7 @@ const CUTS: usize = 3;
 const HANDLER_ENDS: Duration = Duration::from_secs(6);
 
 /// A minute of all that a node can do would be a history of gigabytes.
-fn paced(seed: u64) -> Plan {
+pub(super) fn paced(seed: u64) -> Plan {
     let mut plan = Plan::scattered(4, 6, seed);
     plan.pace = Duration::from_millis(2);
     plan

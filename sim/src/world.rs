@@ -68,8 +68,9 @@ pub(crate) enum Event {
 pub(crate) enum Phase {
     /// Load and trouble.
     Chaos,
-    /// Neither; all must come to rest before the deadline.
-    Healing { deadline: Time },
+    /// Neither; all must come to rest before the deadline. So many blocks were marked at the least
+    /// since the end of trouble.
+    Healing { deadline: Time, marked: u64 },
     /// At rest; the last flushes are under way.
     LastFlush { deadline: Time, first: usize },
     /// Over.

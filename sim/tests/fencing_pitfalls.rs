@@ -400,3 +400,25 @@ fn a_forced_primary_serves_what_the_lost_peer_wrote_last() {
     s.force(B).unwrap();
     assert_eq!(s.read(B, 1).unwrap(), 77);
 }
+
+/// An older `fence-peer` still runs when a newer one has ended: it might fence a peer that is let in.
+#[test]
+fn qf2_nobody_is_let_in_while_an_older_fence_peer_runs() {
+    let mut s = serving(true, Some(1), |_| {});
+    s.handler_ends(A, Handler::FencePeer, Some(1), Span::secs(300));
+    s.part();
+    s.pass(Span::secs(20));
+    s.heal();
+    s.in_sync();
+    s.handler_ends(A, Handler::FencePeer, Some(7), Span::secs(1));
+    s.part();
+    s.pass(Span::secs(20));
+    s.write(A, 2, 20).unwrap();
+    s.heal();
+    s.in_sync();
+    assert_eq!(fences(&s, A), 2);
+    let let_in = |s: &Script| s.handlers_run(A).contains(&Handler::UnfencePeer);
+    assert!(!let_in(&s), "the first fence-peer still runs");
+    s.pass(Span::secs(300));
+    assert!(let_in(&s));
+}

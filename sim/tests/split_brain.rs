@@ -506,3 +506,38 @@ fn before_resync_target_may_forbid_the_resync() {
         assert!(script.handlers_run(A).contains(&Handler::BeforeResyncSource));
     }
 }
+
+/// A policy has an answer, but two Primaries are not allowed, or `rr-conflict` tries for ever: it is
+/// a split brain all the same, and both nodes say so, once.
+#[test]
+fn what_the_roles_forbid_is_called_a_split_brain() {
+    for (both, rr) in [(false, RrConflict::Disconnect), (true, RrConflict::RetryConnect)] {
+        let mut script = Script::of(both, true, |options| {
+            let two = AfterSb2Pri::ViolentlyAs0p;
+            let zero = AfterSb0Pri::DiscardLeastChanges;
+            policies(zero, AfterSb1Pri::default(), two)(options);
+            options.rr_conflict = rr;
+        });
+        script.start_both();
+        script.promote(A).unwrap();
+        script.write(A, 1, 1).unwrap();
+        script.part();
+        script.pass(Span::secs(30));
+        script.promote(B).unwrap();
+        for (node, blocks) in [(A, BY_A), (B, BY_B)] {
+            blocks.for_each(|block| script.write(node, block, 1000 + block).unwrap());
+        }
+        script.heal();
+        script.pass(Span::secs(120));
+        for node in [A, B] {
+            let found = script.status(node).split_brain.expect("named");
+            assert!(found.contains("connect --discard-my-data"), "what to do next: {found}");
+            assert!(found.contains("blocks here"), "what is at stake: {found}");
+            let told = |event: &&Event| matches!(event, Event::SplitBrain { settled: false, .. });
+            let times = script.events(node).into_iter().filter(|event| told(&event)).count();
+            assert_eq!(times, 1, "{rr:?}, node {node}");
+            let alone = script.status(node).connection == ConnectionState::StandAlone;
+            assert_eq!(alone, rr == RrConflict::Disconnect, "{rr:?}, node {node}");
+        }
+    }
+}

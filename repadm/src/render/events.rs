@@ -221,6 +221,17 @@ fn device(resource: &ResourceStatus, volume: &VolumeStatus, statistics: bool) ->
             .with("conflicts-won", counters.conflicts_won.total())
             .with("conflicts-lost", counters.conflicts_lost.total())
             .with("superseded", counters.superseded);
+        let (won, lost) = (&counters.conflicts_won, &counters.conflicts_lost);
+        object.state = object
+            .state
+            .with("conflicts-won-same", won.same)
+            .with("conflicts-won-covers", won.covers)
+            .with("conflicts-won-covered", won.covered)
+            .with("conflicts-won-partial", won.partial)
+            .with("conflicts-lost-same", lost.same)
+            .with("conflicts-lost-covers", lost.covers)
+            .with("conflicts-lost-covered", lost.covered)
+            .with("conflicts-lost-partial", lost.partial);
     }
     object
 }
@@ -318,7 +329,7 @@ mod tests {
         };
         assert_eq!(change(&Scope::default()), Vec::<String>::new());
         insta::assert_snapshot!(change(&statistics()).join("\n"), @r"
-        change device name:r0 volume:0 minor:1 conflicts-won:2 superseded:1
+        change device name:r0 volume:0 minor:1 conflicts-won:2 superseded:1 conflicts-won-same:2
         change peer-device name:r0 peer-node-id:1 conn-name:beta volume:0 sent:1048512
         ");
     }

@@ -180,6 +180,7 @@ fn split_volume(text: &mut String, report: &SplitBrainReport, volume: &VolumeRep
             Some(_) => writeln!(text, "  policy: when they connect, {}", policy.why),
             None => writeln!(text, "  policy: nothing by itself: {}", policy.why),
         };
+        overrun(text, report, volume);
     }
 }
 
@@ -324,19 +325,29 @@ fn decision(report: &SplitBrainReport, volume: &VolumeReport) -> String {
             None => writeln!(text, "  nothing is discarded: {}", policy.why),
         };
     }
-    let overrun = match verdict.outcome {
-        Outcome::TargetOfMarks | Outcome::TargetOfAll => (report.role, node),
-        Outcome::SourceOfMarks | Outcome::SourceOfAll => (report.peer_role, peer),
-        _ => return text,
+    overrun(&mut text, report, volume);
+    text
+}
+
+/// Whoever would be resynced is Primary.
+fn overrun(text: &mut String, report: &SplitBrainReport, volume: &VolumeReport) {
+    let SplitBrainReport { node, peer, .. } = report;
+    let discards = || volume.policy.as_ref().and_then(|policy| policy.discards.as_ref());
+    let target = match volume.verdict.as_ref().map(|verdict| verdict.outcome) {
+        Some(Outcome::TargetOfMarks | Outcome::TargetOfAll) => Some(node),
+        Some(Outcome::SourceOfMarks | Outcome::SourceOfAll) => Some(peer),
+        Some(Outcome::SplitBrain) => discards(),
+        _ => None,
     };
-    if let (Role::Primary, target) = overrun {
+    let Some(target) = target else { return };
+    let role = if target == node { report.role } else { report.peer_role };
+    if role == Role::Primary {
         let _ = writeln!(
             text,
             "  {target} is Primary: it becomes Secondary first if no client has had its device \
              open, else rr-conflict decides"
         );
     }
-    text
 }
 
 #[cfg(test)]

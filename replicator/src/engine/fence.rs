@@ -28,8 +28,9 @@ use types::{DiskState, Role};
 pub(super) struct Fence {
     /// Counts the losses.
     loss: u64,
-    /// The handler under way, and the loss that it was started for.
-    running: Option<(HandlerId, u64)>,
+    /// The handlers under way, and the loss that each was started for: one of an earlier loss may
+    /// still run.
+    running: Vec<(HandlerId, u64)>,
     /// What the handler said of the present loss.
     said: Option<Said>,
     /// What it said has been acted on.
@@ -66,6 +67,13 @@ pub(super) enum FenceStep {
     Wait,
     /// It has said no, with this code.
     No(Option<i32>),
+}
+
+impl Fence {
+    /// Whether `fence-peer` runs for the present loss.
+    fn runs(&self) -> bool {
+        self.running.iter().any(|(_, of)| *of == self.loss)
+    }
 }
 
 impl Volume {
@@ -146,10 +154,9 @@ impl Engine {
 
     fn start_fencing(&mut self, out: &mut Effects) {
         let loss = self.fence.loss;
-        let runs = self.fence.running.is_some_and(|(_, of)| of == loss);
-        if !runs && self.fence.said.is_none() {
+        if !self.fence.runs() && self.fence.said.is_none() {
             let id = self.run_handler(Handler::FencePeer, None, out);
-            self.fence.running = Some((id, loss));
+            self.fence.running.push((id, loss));
         }
     }
 
@@ -176,16 +183,20 @@ impl Engine {
         FenceStep::No(code)
     }
 
+    /// A promotion was refused, for whatever reason: the next one asks anew.
+    pub(super) fn forget_promotion(&mut self) {
+        self.fence.for_promotion = false;
+    }
+
     /// Whether `fence-peer` runs for the present loss, and the peer is not back.
     pub(super) fn is_fencing(&self) -> bool {
-        let runs = self.fence.running.is_some_and(|(_, of)| of == self.fence.loss);
-        runs && self.link.is_none()
+        self.fence.runs() && self.link.is_none()
     }
 
     /// The link is lost: whatever a handler says of an earlier loss means nothing. What an operator
     /// has said holds until the two have joined.
     pub(super) fn begin_loss(&mut self) {
-        let Fence { loss, running, unfence, overruled, .. } = self.fence;
+        let Fence { loss, running, unfence, overruled, .. } = std::mem::take(&mut self.fence);
         self.fence = Fence { loss: loss + 1, running, unfence, overruled, ..Fence::default() };
     }
 
@@ -201,9 +212,8 @@ impl Engine {
     }
 
     pub(super) fn on_fenced(&mut self, id: HandlerId, exit: Option<i32>, out: &mut Effects) {
-        let Some((of, loss)) = self.fence.running.filter(|(of, _)| *of == id) else { return };
-        debug_assert_eq!(of, id, "filtered");
-        self.fence.running = None;
+        let Some(at) = self.fence.running.iter().position(|(of, _)| *of == id) else { return };
+        let (_, loss) = self.fence.running.swap_remove(at);
         if loss == self.fence.loss {
             self.fence.said = Some(Said(exit));
             self.fence.judged = false;
@@ -346,7 +356,7 @@ impl Engine {
     /// Runs `unfence-peer`, if it is to run, the peer has everything, and no `fence-peer` runs.
     pub(super) fn pump_unfence(&mut self, out: &mut Effects) {
         let good = self.volumes.iter().all(Volume::peer_has_good);
-        if self.fence.unfence && good && self.fence.running.is_none() {
+        if self.fence.unfence && good && self.fence.running.is_empty() {
             self.fence.unfence = false;
             self.run_handler(Handler::UnfencePeer, None, out);
         }

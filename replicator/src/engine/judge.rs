@@ -4,6 +4,7 @@
 //! done about it before each has found the mirror of the other's.
 
 use super::Engine;
+use super::volume::Volume;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::handler::Handler;
@@ -29,10 +30,22 @@ struct Judged {
     plan: Plan,
     /// The Primary that gives way becomes Secondary first.
     demote: bool,
-    /// How a split brain was settled, for the log.
-    settled: Option<String>,
+    /// A split brain that a policy has settled.
+    split: Option<Settled>,
     /// The peer has answered writes that this copy lacks.
     behind: bool,
+}
+
+/// A split brain that a policy has settled, for the log.
+struct Settled {
+    found: String,
+    how: String,
+}
+
+impl Settled {
+    fn text(&self) -> String {
+        format!("{}; {}", self.found, self.how)
+    }
 }
 
 impl Engine {
@@ -66,9 +79,12 @@ impl Engine {
         if let Some(error) = refusal {
             return Err(error);
         }
-        let demote = self.may_be_primary(mine, theirs, &judged, out)?;
+        let demote = match self.may_be_primary(mine, theirs, &judged, out) {
+            Ok(demote) => demote,
+            Err(objection) => return Err(self.split_all_the_same(&judged, objection, out)),
+        };
         let settled = (self.volumes.iter().zip(&judged))
-            .filter_map(|(vol, one)| Some((vol.id, one.settled.clone()?)))
+            .filter_map(|(vol, one)| Some((vol.id, one.split.as_ref()?.text())))
             .collect();
         let plans = judged.into_iter().map(|one| one.plan).collect();
         Ok(Judgement { plans, demote, settled })
@@ -117,20 +133,55 @@ impl Engine {
         }
         let behind: Vec<usize> = (0..judged.len()).filter(|&v| judged[v].behind).collect();
         let conflict = self.conflict_of_roles(v, !behind.is_empty(), out);
-        let Err((code, text)) = conflict else { return Ok(None) };
-        self.serve_nothing_old(&behind, theirs, out);
-        let split = judged.iter().zip(&self.volumes).find(|(one, _)| one.settled.is_some());
-        let split = split.map(|(_, vol)| vol.id).filter(|_| code == RefuseCode::Data);
-        let Some(volume) = split else { return Err((code, text)) };
-        // A policy has an answer, and the roles forbid it.
-        let text = format!(
-            "{text}; or decide yourself: `repadm split-brain {0}` tells what both nodes wrote alone \
-             (split brain), nothing is discarded so far",
-            self.config.resource
-        );
-        let event = Event::SplitBrain { volume, settled: false, text: text.clone() };
-        out.push(Effect::Event(event));
-        Err((RefuseCode::SplitBrain, text))
+        if conflict.is_err() {
+            self.serve_nothing_old(&behind, theirs, out);
+        }
+        conflict.map(|()| None)
+    }
+
+    /// A policy has settled a split brain, but the roles forbid what it says: it is one still.
+    fn split_all_the_same(
+        &mut self,
+        judged: &[Judged],
+        (code, why): Objection,
+        out: &mut Effects,
+    ) -> Objection {
+        let found =
+            |(one, vol): (&Judged, &Volume)| Some((vol.id, one.split.as_ref()?.found.clone()));
+        let Some((volume, found)) = judged.iter().zip(&self.volumes).find_map(found) else {
+            return (code, why);
+        };
+        let text = self.left_to_an_operator(&found, &why);
+        self.name_split_brain(volume, &text, out);
+        let code = if code == RefuseCode::Data { RefuseCode::SplitBrain } else { code };
+        (code, text)
+    }
+
+    /// It is told once, however often the nodes try again.
+    fn name_split_brain(&mut self, volume: VolumeId, text: &str, out: &mut Effects) {
+        if self.split_brain.replace(text.to_owned()).is_none() {
+            let text = text.to_owned();
+            out.push(Effect::Event(Event::SplitBrain { volume, settled: false, text }));
+        }
+    }
+
+    /// The peer refuses what a policy here has settled.
+    pub(super) fn refused_after_split_brain(&mut self, text: &str, out: &mut Effects) {
+        let settled = self.link.as_ref().and_then(|link| link.settled.first());
+        if let Some(volume) = settled.map(|(volume, _)| *volume) {
+            self.name_split_brain(volume, text, out);
+        }
+    }
+
+    /// What to do about a split brain that nothing settles.
+    fn left_to_an_operator(&self, found: &str, why: &str) -> String {
+        let resource = &self.config.resource;
+        format!(
+            "{found}; {why}; nothing is discarded until an operator decides: `repadm split-brain \
+             {resource}` tells what each has; to give up one node's changes, run `repadm secondary \
+             {resource}` and `repadm connect --discard-my-data {resource}` there, and `repadm \
+             connect {resource}` on the other"
+        )
     }
 
     /// The peer went on alone, this Primary has now been told so, and the two do not join: it neither
@@ -222,7 +273,7 @@ impl Engine {
         };
         let ahead = matches!(decision.rule, Rule::AheadByBitmap | Rule::AheadByHistory);
         let behind = ahead && matches!(plan, Plan::Target(_));
-        Ok(Judged { plan, demote: false, settled: None, behind })
+        Ok(Judged { plan, demote: false, split: None, behind })
     }
 
     /// Both nodes wrote alone. The policies may say who gives way; else an operator must.
@@ -249,29 +300,22 @@ impl Engine {
                     other => unreachable!("{other:?} settles nothing"),
                 };
                 let primaries = usize::from(me.primary) + usize::from(peer.primary);
-                let text = format!(
-                    "{found}; settled by {by} with {primaries} Primaries: the data of {from} is \
-                     taken, and what was written to {lost} blocks on the other node is discarded"
+                let how = format!(
+                    "settled by {by} with {primaries} Primaries: the data of {from} is taken, and \
+                     what was written to {lost} blocks on the other node is discarded"
                 );
-                Ok(Judged { plan, demote, settled: Some(text), behind: false })
+                Ok(Judged { plan, demote, split: Some(Settled { found, how }), behind: false })
             }
             Settlement::Unresolved(why) => {
                 if why == Unresolved::InUse(self.config.node) {
                     self.run_handler(Handler::PriLostAfterSb, Some(v), out);
                 }
-                let resource = &self.config.resource;
                 let why = match (me.discard_my_data, peer.discard_my_data) {
                     (true, false) if me.primary => "a Primary gives up nothing".to_owned(),
                     (false, true) if peer.primary => "a Primary gives up nothing".to_owned(),
                     _ => why.to_string(),
                 };
-                let text = format!(
-                    "{found}; {why}; nothing is discarded, both stand alone until an operator \
-                     decides: `repadm split-brain {resource}` tells what each has; to give up one \
-                     node's changes, run `repadm secondary {resource}` and `repadm connect \
-                     --discard-my-data {resource}` there, and `repadm connect {resource}` on the \
-                     other"
-                );
+                let text = self.left_to_an_operator(&found, &why);
                 let event = Event::SplitBrain { volume, settled: false, text: text.clone() };
                 out.push(Effect::Event(event));
                 self.run_handler(Handler::SplitBrain, Some(v), out);

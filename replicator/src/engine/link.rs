@@ -450,6 +450,7 @@ impl Engine {
         out.push(Effect::Event(Event::Refused {
             text: format!("{peer} refuses the connection: {text}"),
         }));
+        self.refused_after_split_brain(&text, out);
         self.refused(code, text, out);
     }
 

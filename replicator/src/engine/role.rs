@@ -30,7 +30,10 @@ impl Engine {
                 if self.link.as_ref().is_some_and(|link| !link.established()) || self.undecided() {
                     return Ok(Some(Stage::Start));
                 }
-                self.may_promote(force)?;
+                if let Err(refusal) = self.may_promote(force) {
+                    self.forget_promotion();
+                    return Err(refusal);
+                }
                 if self.link.is_none() {
                     match self.fence_for_promotion(force, out) {
                         FenceStep::Go => {}

@@ -8,14 +8,15 @@ use replicator::Status;
 use types::{ConnectionState, DiskState, ReplicationState, Role, Span};
 
 /// After the end of trouble all must come to rest within so long. A daemon may wait a minute for
-/// its peer before it becomes Primary.
+/// its peer before it becomes Primary. A resync may take longer, a block at a time over a slow link:
+/// it is given so long from whenever fewer blocks are marked than ever before.
 const REST: Span = Span::secs(120);
 
 impl World {
     /// The end of load and trouble.
     pub(crate) fn heal(&mut self) {
         self.trace.line(self.now, "world", || "all is well from now on".into());
-        self.phase = Phase::Healing { deadline: self.now + REST };
+        self.phase = Phase::Healing { deadline: self.now + REST, marked: u64::MAX };
         self.heal_net();
         for node in 0..2 {
             self.nodes[node].doomed = None;
@@ -31,8 +32,9 @@ impl World {
 
     /// Has everything come to rest?
     pub(crate) fn watch(&mut self) {
+        self.await_resync();
         let phase = self.phase.clone();
-        let (Phase::Healing { deadline } | Phase::LastFlush { deadline, .. }) = phase else {
+        let (Phase::Healing { deadline, .. } | Phase::LastFlush { deadline, .. }) = phase else {
             return;
         };
         if self.now > deadline {
@@ -55,6 +57,19 @@ impl World {
             _ => {}
         }
         self.schedule(self.now + POLL, Event::Watch);
+    }
+
+    /// A resync that gets on is waited for.
+    fn await_resync(&mut self) {
+        let volumes = |status: Status| status.volumes.into_iter();
+        let statuses = (0..2).filter_map(|node| self.status(node)).flat_map(volumes);
+        let now_marked = statuses.map(|volume| volume.out_of_sync_blocks).sum();
+        let rest = self.now + REST;
+        if let Phase::Healing { deadline, marked } = &mut self.phase
+            && now_marked < *marked
+        {
+            (*deadline, *marked) = (rest, now_marked);
+        }
     }
 
     /// What has not come to rest yet.

@@ -534,7 +534,7 @@ fn what_the_roles_forbid_is_called_a_split_brain() {
             assert!(found.contains("connect --discard-my-data"), "what to do next: {found}");
             assert!(found.contains("blocks here"), "what is at stake: {found}");
             let told = |event: &&Event| matches!(event, Event::SplitBrain { settled: false, .. });
-            let times = script.events(node).into_iter().filter(|event| told(&event)).count();
+            let times = script.events(node).into_iter().filter(told).count();
             assert_eq!(times, 1, "{rr:?}, node {node}");
             let alone = script.status(node).connection == ConnectionState::StandAlone;
             assert_eq!(alone, rr == RrConflict::Disconnect, "{rr:?}, node {node}");

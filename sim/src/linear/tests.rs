@@ -34,6 +34,27 @@ fn what_one_register_could_have_done_passes() {
     assert_eq!(verdict(&[lost(5, 1), write(6, 2, 3), read(6, 4, 5)]), Ok(()));
 }
 
+/// What clients of two Primaries see of the bugs that are planted in the engine (`sim mutations`),
+/// which the simulator's other oracles may find first.
+#[test]
+fn what_planted_bugs_show_to_clients_is_found() {
+    let found = |ops: &[Op]| matches!(verdict(ops), Err(ViolationKind::Order { .. }));
+    // Without Settled a read is answered while the peer still may lose the write.
+    assert!(found(&[write(5, 1, 2), write(6, 3, 20), read(6, 4, 5), read(5, 6, 7)]));
+    // Each node takes itself for the arbiter: both writes prevail, each on its own node.
+    assert!(found(&[
+        write(5, 1, 10),
+        write(6, 1, 10),
+        read(5, 11, 12),
+        read(6, 13, 14),
+        read(5, 15, 16)
+    ]));
+    // The loser's copy of a write is not dropped: it comes after the winner's on one node.
+    assert!(found(&[write(5, 1, 10), write(6, 1, 10), read(6, 11, 12), read(5, 13, 14)]));
+    // A read is served during a write that is unsettled: gone again where that write is dropped.
+    assert!(found(&[write(4, 1, 2), lost(5, 3), read(5, 4, 5), read(4, 6, 7)]));
+}
+
 #[test]
 fn a_value_that_nobody_wrote_is_found() {
     assert_eq!(verdict(&[write(5, 1, 2), read(9, 3, 4)]), Err(ViolationKind::NeverWritten));

@@ -3,7 +3,7 @@
 use super::{MIB, Report, Scale};
 use crate::cluster::{Cluster, PATIENCE, Setup, Status};
 use crate::load::{registers, runtime};
-use crate::nbd_client::{Address, Client};
+use crate::nbd_client::{Address, Client, Operation};
 use anyhow::Context;
 use types::BLOCK_BYTES;
 
@@ -38,8 +38,12 @@ pub(super) fn show(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
         let all_durable = |status: &Status| status.undurable_writes() == 0;
         cluster.nodes()[1 - flushed].wait_for("what the other flushed", all_durable)?;
 
-        cluster.nodes_mut()[victim].kill()?;
+        // The survivor has writes in flight that the victim never answers.
         let survivor = 1 - victim;
+        cluster.nodes()[victim].freeze()?;
+        runtime.block_on(paths.ask(survivor, value)).with_context(story)?;
+        cluster.nodes_mut()[victim].kill()?;
+        runtime.block_on(paths.answered(survivor)).with_context(story)?;
         runtime
             .block_on(async {
                 paths.lose(victim).await?;
@@ -83,6 +87,25 @@ impl Paths {
             let data = registers::filled(&BLOCK, value);
             let asked = self.0[at].write(block * BLOCK_BYTES, &data, false);
             tokio::time::timeout(PATIENCE, asked).await.context("no answer")??;
+        }
+        Ok(())
+    }
+
+    /// Asks for writes of all blocks.
+    async fn ask(&mut self, at: usize, value: u64) -> anyhow::Result<()> {
+        for block in 0..BLOCKS {
+            let data = registers::filled(&BLOCK, value);
+            self.0[at].submit(Operation::write(block * BLOCK_BYTES, data));
+        }
+        Ok(self.0[at].send().await?)
+    }
+
+    /// All that was asked for is answered, and well.
+    async fn answered(&mut self, at: usize) -> anyhow::Result<()> {
+        while !self.0[at].in_flight().is_empty() {
+            let reply = tokio::time::timeout(PATIENCE, self.0[at].reply()).await;
+            let reply = reply.context("no answer")??;
+            anyhow::ensure!(reply.result.is_ok(), "answered with {:?}", reply.result);
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ const ON_THE_WAY: usize = 256;
 struct State {
     /// Grows with every reset: connections of an older one end.
     resets: u64,
+    /// Grows each time that one end of every connection is told that it is gone, and which.
+    halved: u64,
+    half: Option<Half>,
     /// Connections are refused by a reset.
     refusing: bool,
     /// What gets nothing through, and nobody is told.
@@ -48,6 +51,15 @@ pub enum Silence {
     There,
     /// Not from who is connected to to who connects.
     Back,
+}
+
+/// Which end of a connection is told that it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Who has connected.
+    Near,
+    /// Who was connected to.
+    Far,
 }
 
 /// A cable. See the module.
@@ -88,6 +100,15 @@ impl Proxy {
         self.state.send_modify(|state| {
             state.resets += 1;
             state.refusing = true;
+        });
+    }
+
+    /// Ends every connection with a reset for one of its ends; the other is told nothing, and hears
+    /// nothing, until the next reset. New connections get through.
+    pub fn half_open(&self, half: Half) {
+        self.state.send_modify(|state| {
+            state.halved += 1;
+            state.half = Some(half);
         });
     }
 
@@ -166,6 +187,15 @@ async fn lead(
     Ok(())
 }
 
+/// How a connection has ended.
+enum Ended {
+    /// By itself.
+    Closed,
+    Cut,
+    /// For one of its ends.
+    Half(Option<Half>),
+}
+
 /// Both directions of one connection, until an end ends it or the cable is cut.
 async fn join(
     mut near: TcpStream,
@@ -173,7 +203,12 @@ async fn join(
     watched: watch::Receiver<State>,
     carried: Arc<AtomicU64>,
 ) {
-    let begun = watched.borrow().resets;
+    let State { resets: begun, halved, .. } = *watched.borrow();
+    let mut watched_by_half = watched.clone();
+    let half = async move {
+        let state = watched_by_half.wait_for(|state| state.halved != halved).await;
+        state.map_or(None, |state| state.half)
+    };
     let mut watched_by_cut = watched.clone();
     let cut = async move {
         // Nothing more is heard of a cable that is gone: then it is cut, too.
@@ -195,7 +230,7 @@ async fn join(
     let Some(mut far) = far else { return hang_up(near) };
     // It makes the cable slower at worst.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let was_cut = {
+    let ended = {
         let (near_in, near_out) = near.split();
         let (far_in, far_out) = far.split();
         let one = carry(near_in, far_out, Silence::There, watched.clone(), begun, &carried);
@@ -203,13 +238,20 @@ async fn join(
         tokio::select! {
             // What was held back in silence is lost when the cable is mended.
             biased;
-            () = &mut cut => true,
-            _ = async { tokio::join!(one, other) } => false,
+            () = &mut cut => Ended::Cut,
+            half = half => Ended::Half(half),
+            _ = async { tokio::join!(one, other) } => Ended::Closed,
         }
     };
-    if was_cut {
-        hang_up(near);
-        hang_up(far);
+    match ended {
+        Ended::Closed => {}
+        Ended::Cut => [near, far].into_iter().for_each(hang_up),
+        Ended::Half(half) => {
+            let (told, other) = if half == Some(Half::Far) { (far, near) } else { (near, far) };
+            hang_up(told);
+            cut.await;
+            hang_up(other);
+        }
     }
 }
 

@@ -7,8 +7,10 @@ mod conflicts;
 mod control_abuse;
 mod damaged_metadata;
 mod demo;
+mod different_settings;
 mod divergence;
 mod exchanged_disks;
+mod flapping;
 mod frozen;
 mod full_disk;
 mod full_sync;
@@ -156,9 +158,13 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "dp8-frozen-secondary", show: frozen::secondary },
     Scenario { name: "dp8-frozen-primary", show: frozen::primary },
     Scenario { name: "dp8-given-up", show: frozen::given_up },
+    Scenario { name: "dp8-given-up-while-asked", show: frozen::given_up_while_asked },
     Scenario { name: "dp11-multi-conn", show: multi_conn::show },
     Scenario { name: "idle-primaries", show: idle_primaries::show },
     Scenario { name: "stonith-resets", show: stonith_resets::show },
+    Scenario { name: "sb4-flapping", show: flapping::show },
+    Scenario { name: "sb4-half-open", show: flapping::half_open },
+    Scenario { name: "different-settings", show: different_settings::show },
     Scenario { name: "sb4-bad-links", show: bad_links::show },
     Scenario { name: "qf2-fence-peer", show: stonith_resets::every_exit_code },
     Scenario { name: "sb3-no-primary", show: policies::no_primary },

@@ -14,3 +14,8 @@ fn dp8_a_frozen_primary_serves_nothing_old() {
 fn dp8_a_frozen_primary_that_was_given_up_is_demoted_unless_it_has_clients() {
     tests::scenario::check("dp8-given-up");
 }
+
+#[test]
+fn dp8_what_waits_at_a_frozen_primary_that_was_given_up_fails_and_is_no_split_brain() {
+    tests::scenario::check("dp8-given-up-while-asked");
+}

@@ -14,3 +14,8 @@ fn another_resource_is_refused() {
 fn strangers_are_refused_and_learn_nothing() {
     tests::scenario::check("strangers");
 }
+
+#[test]
+fn settings_that_differ_are_refused_with_both_values_on_both_nodes() {
+    tests::scenario::check("different-settings");
+}

@@ -121,6 +121,12 @@ impl Status {
         self.text("/devices/0/generation")
     }
 
+    /// Whether any client has the device open.
+    pub fn has_clients(&self) -> bool {
+        let clients = self.0.pointer("/devices/0/clients").and_then(Value::as_array);
+        clients.is_some_and(|clients| !clients.is_empty())
+    }
+
     /// Whether the daemon is still bringing it up after a restart.
     pub fn is_restoring(&self) -> bool {
         self.0.get("restoring").and_then(Value::as_bool).unwrap_or(false)

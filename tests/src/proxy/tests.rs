@@ -98,3 +98,26 @@ fn a_far_and_slow_cable_keeps_the_order() {
     assert!(got == expected);
     writer.join().unwrap();
 }
+
+#[test]
+fn a_half_open_connection_is_gone_for_one_end_until_the_next_reset() {
+    for half in [Half::Near, Half::Far] {
+        let (proxy, port, mut near, mut far, listener) = joined();
+        arrives(&mut near, &mut far, b"joined");
+        proxy.half_open(half);
+        let (told, other) = match half {
+            Half::Near => (&mut near, &mut far),
+            Half::Far => (&mut far, &mut near),
+        };
+        assert_eq!(told.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let mut near = Stream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        arrives(&mut near, &mut far, b"again");
+        other.set_nonblocking(true).unwrap();
+        other.write_all(b"into the void").unwrap();
+        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        other.set_nonblocking(false).unwrap();
+        proxy.reset();
+        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}

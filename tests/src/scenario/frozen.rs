@@ -4,9 +4,9 @@ use super::resets::patient;
 use super::undisturbed::Before;
 use super::{MIB, Report, Scale};
 use crate::clock;
-use crate::cluster::{Cluster, Setup};
+use crate::cluster::{Cluster, Node, PATIENCE, Setup};
 use crate::load::{Load, Plan, runtime};
-use crate::nbd_client::Client;
+use crate::nbd_client::{Client, Operation};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -137,6 +137,56 @@ pub(super) fn given_up(_scale: &Scale, report: &mut Report) -> anyhow::Result<()
     report.line(
         "a Primary frozen until the other went on alone: demoted and resynced if it has no client, \
          else both stand alone until it is made Secondary; it serves nothing old once it is back",
+    );
+    cluster.down_and_compare()?;
+    cluster.finish()
+}
+
+/// The same with a client, and a read and a write that wait at the frozen Primary when it comes
+/// back: neither is answered from what it has, and the documented way out is no split brain.
+pub(super) fn given_up_while_asked(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    const LEN: u32 = 4096;
+    let cluster = Cluster::two_primaries(Setup::new(16 * MIB))?;
+    let (alpha, beta) = (&cluster.alpha, &cluster.beta);
+    let log = beta.log().len();
+    runtime()?.block_on(async {
+        let mut at_alpha = Client::connect(&alpha.address(), "r0").await?;
+        let mut at_beta = Client::connect(&beta.address(), "r0").await?;
+        at_alpha.write(0, &[1; LEN as usize], true).await?;
+        beta.freeze()?;
+        for data in [[2; LEN as usize], [3; LEN as usize]] {
+            let written = at_alpha.write(0, &data, true);
+            tokio::time::timeout(PATIENCE, written).await.context("alone")??;
+        }
+        let read = at_beta.submit(Operation::read(0, LEN));
+        let write = at_beta.submit(Operation::write(8192, vec![9; LEN as usize]));
+        at_beta.send().await?;
+        beta.thaw()?;
+        for (what, cookie) in [("read", read), ("write", write)] {
+            let answer = tokio::time::timeout(PATIENCE, at_beta.wait(cookie)).await;
+            let answer = answer.with_context(|| format!("the {what} is not answered"))??;
+            anyhow::ensure!(answer.is_err(), "the {what} of the one given up is done: {answer:?}");
+        }
+        anyhow::Ok(())
+    })?;
+    for node in cluster.nodes() {
+        let status = node.wait_for("standing alone", |s| s.connection() == "StandAlone")?;
+        anyhow::ensure!(!status.is_split(), "{}", status.brief());
+    }
+    let status = beta.status()?;
+    anyhow::ensure!(status.disk() == "Outdated", "{}", status.brief());
+    beta.wait_for("the end of its client", |status| !status.has_clients())?;
+    beta.repadm(&["secondary", "r0"])?;
+    for node in cluster.nodes() {
+        node.repadm(&["connect", "r0"])?;
+    }
+    cluster.wait_settled()?;
+    let split = |node: &Node| node.log().contains("split brain");
+    anyhow::ensure!(!split(alpha) && !split(beta), "a split brain");
+    anyhow::ensure!(beta.log()[log..].contains("SyncTarget"), "beta was not resynced");
+    report.line(
+        "a Primary frozen until the other went on alone, with a read and a write waiting: both \
+         fail, its copy is Outdated; as Secondary it is resynced, and there is no split brain",
     );
     cluster.down_and_compare()?;
     cluster.finish()

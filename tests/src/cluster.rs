@@ -201,6 +201,20 @@ impl Cluster {
         Ok(took)
     }
 
+    /// Fills the small file system of a node's disk until the disk is let go. What the clients trim
+    /// makes room that they may write into: it is taken away again and again.
+    ///
+    /// # Errors
+    /// If nothing comes of it.
+    pub fn fill_disk(&self, node: &Node) -> anyhow::Result<()> {
+        let gone = until("a full disk to be let go", PATIENCE, || {
+            namespace::fill(&node.small_mount())?;
+            let status = node.status()?;
+            Ok(matches!(status.disk(), "Diskless" | "Failed").then_some(()))
+        });
+        gone.map(drop).with_context(|| self.describe())
+    }
+
     /// What both nodes say, for messages.
     pub fn describe(&self) -> String {
         let of = |node: &Node| match node.status() {

@@ -59,12 +59,12 @@ pub fn unmount(at: &Path) -> anyhow::Result<()> {
     run(Command::new("umount").arg(at), PATIENCE)?.ended_with(0).map(drop)
 }
 
-/// Leaves nothing free on the file system that is mounted there.
+/// Leaves nothing free on the file system that is mounted there; again, if it was done before.
 ///
 /// # Errors
 /// If writing fails for another reason than that.
 pub fn fill(at: &Path) -> anyhow::Result<()> {
-    let mut ballast = File::create(at.join(BALLAST))?;
+    let mut ballast = File::options().create(true).append(true).open(at.join(BALLAST))?;
     // A page at a time: a larger piece would leave a rest.
     let piece = vec![0x55; 4096];
     loop {

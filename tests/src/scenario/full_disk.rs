@@ -30,9 +30,8 @@ pub(super) fn full(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     let load = Load::start(&addresses, plan)?;
     load.wait_answered(0, 200)?;
     let beta = &cluster.beta;
-    namespace::fill(&beta.small_mount())?;
-    // Trims make holes, and what is written into them needs room.
-    beta.wait_for("a full disk to be let go", |status| status.disk() == "Diskless")?;
+    cluster.fill_disk(beta)?;
+    beta.wait_for("Diskless", |status| status.disk() == "Diskless")?;
     let told = "no space left";
     anyhow::ensure!(beta.log().contains(told), "nothing about «{told}» in beta's log");
     for node in 0..2 {

@@ -326,11 +326,7 @@ impl Torture {
             clock::pass(act.time);
             return node.repadm(&["attach", "r0"]).map(drop);
         }
-        namespace::fill(&node.small_mount())?;
-        // Trims make holes, and what is written into them needs room.
-        let gone = node.wait_for("a full disk to be let go", |status| {
-            status.disk() == "Diskless" || status.disk() == "Failed"
-        });
+        let gone = self.cluster.fill_disk(node);
         clock::pass(act.time);
         namespace::make_room(&node.small_mount())?;
         gone?;

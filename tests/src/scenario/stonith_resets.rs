@@ -97,7 +97,7 @@ const ENDS: [(&str, Goes); 9] = [
     ("exit 1", Goes::WhenMended),
     ("exit 0", Goes::WhenMended),
     ("kill -KILL $$", Goes::WhenMended),
-    ("sleep 1000", Goes::WhenMendedFirst),
+    ("sleep 90", Goes::WhenMendedFirst),
     ("exit 1", Goes::ByOrder),
 ];
 

@@ -8,9 +8,12 @@ use replicator::Status;
 use types::{ConnectionState, DiskState, ReplicationState, Role, Span};
 
 /// After the end of trouble all must come to rest within so long. A daemon may wait a minute for
-/// its peer before it becomes Primary. A resync may take longer, a block at a time over a slow link:
-/// it is given so long from whenever fewer blocks are marked than ever before.
+/// its peer before it becomes Primary.
 const REST: Span = Span::secs(120);
+
+/// A resync may take longer, a block at a time over a slow link. It is waited for as long as it gets
+/// on: within so long fewer blocks must be marked than ever before.
+const RESYNC_STEP: Span = Span::secs(10);
 
 impl World {
     /// The end of load and trouble.
@@ -64,11 +67,11 @@ impl World {
         let volumes = |status: Status| status.volumes.into_iter();
         let statuses = (0..2).filter_map(|node| self.status(node)).flat_map(volumes);
         let now_marked = statuses.map(|volume| volume.out_of_sync_blocks).sum();
-        let rest = self.now + REST;
+        let step = self.now + RESYNC_STEP;
         if let Phase::Healing { deadline, marked } = &mut self.phase
             && now_marked < *marked
         {
-            (*deadline, *marked) = (rest, now_marked);
+            (*deadline, *marked) = (step.max(*deadline), now_marked);
         }
     }
 

@@ -344,11 +344,10 @@ async fn a_client_that_vanishes_while_the_daemon_waits_is_noticed_at_once() {
 
 #[tokio::test]
 async fn replies_may_come_in_any_order() {
-    let (near, mut far) = duplex(1 << 20);
+    let (near, far) = duplex(1 << 20);
     let serve = async {
         let memory = Memory::new("r0", SIZE);
-        let negotiated =
-            negotiate(&mut far, &memory, &TlsOffer::Off, "test", TIMEOUT).await.unwrap();
+        let negotiated = negotiate(far, &memory, &TlsOffer::Off, "test", TIMEOUT).await.unwrap();
         let Negotiated { stream, terms, leftover } = negotiated;
         assert_eq!(terms, Terms::simple(terms.export.clone()));
         assert_eq!(terms.transmission_flags(), 0xd6d);

@@ -270,6 +270,11 @@ impl Script {
         self.world.nodes[node].disks[0].bad.push(crate::disk::sectors(range));
     }
 
+    /// Reads and maps of data fail at a node.
+    pub fn reads_fail(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.read = 1000;
+    }
+
     /// Writes and flushes of data fail at a node.
     pub fn writes_fail(&mut self, node: usize) {
         let faults = &mut self.world.nodes[node].disks[0].faults;

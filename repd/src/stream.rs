@@ -59,6 +59,13 @@ pub(crate) enum ReadHalf {
     Unix(unix::OwnedReadHalf),
 }
 
+impl ReadHalf {
+    /// Whether the client has closed its side, whatever of it is still to be read.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        false
+    }
+}
+
 /// The direction to the client.
 #[derive(Debug)]
 pub(crate) enum WriteHalf {

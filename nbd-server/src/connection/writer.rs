@@ -27,23 +27,24 @@ pub struct ReplyWriter<W> {
     /// Headers and short data behind the queue's last element.
     tail: BytesMut,
     pending_bytes: usize,
+    pushed_bytes: u64,
 }
 
 impl<W> ReplyWriter<W> {
     /// A writer to `write` of replies in this form, with nothing queued.
     pub fn new(write: W, replies: Replies) -> Self {
         let (queue, tail) = (VecDeque::new(), BytesMut::new());
-        Self { write, replies, queue, tail, pending_bytes: 0 }
+        Self { write, replies, queue, tail, pending_bytes: 0, pushed_bytes: 0 }
     }
 
     /// Queues the reply to a request.
     pub fn push(&mut self, ticket: Ticket, result: Result<Answer, Failure>) {
         let before = self.tail.len();
         self.replies.encode(ticket, &result, &mut self.tail);
-        self.pending_bytes += self.tail.len() - before;
+        self.count(self.tail.len() - before);
         let Ok(Answer::Data(pieces)) = result else { return };
         for data in pieces {
-            self.pending_bytes += data.len();
+            self.count(data.len());
             if data.len() <= COPY_BYTES {
                 self.tail.extend_from_slice(&data);
             } else {
@@ -51,6 +52,16 @@ impl<W> ReplyWriter<W> {
                 self.queue.push_back(data);
             }
         }
+    }
+
+    /// How many bytes were written so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.pushed_bytes() - self.pending_bytes as u64
+    }
+
+    /// How many bytes were queued so far, written or not: where in the stream the last reply ends.
+    pub fn pushed_bytes(&self) -> u64 {
+        self.pushed_bytes
     }
 
     /// How many bytes are still to be written.
@@ -61,6 +72,11 @@ impl<W> ReplyWriter<W> {
     /// The stream and nothing else: what is not written is dropped.
     pub fn into_inner(self) -> W {
         self.write
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.pending_bytes += bytes;
+        self.pushed_bytes += bytes as u64;
     }
 
     fn seal_tail(&mut self) {

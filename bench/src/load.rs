@@ -1,6 +1,6 @@
 //! Loads, and what was measured of them.
 
-use crate::client::Client;
+use crate::client::{Client, Command};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -34,9 +34,20 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    fn new(mut each: Vec<Duration>, time: Duration) -> Self {
+    pub(crate) fn new(mut each: Vec<Duration>, time: Duration) -> Self {
         each.sort_unstable();
         Self { sorted: each, time }
+    }
+
+    /// Several measurements of the same, as one.
+    pub(crate) fn together(parts: &[Self]) -> Self {
+        let each = parts.iter().flat_map(|part| part.sorted.iter().copied()).collect();
+        Self::new(each, parts.iter().map(|part| part.time).sum())
+    }
+
+    /// How many requests were measured.
+    pub(crate) const fn count(&self) -> usize {
+        self.sorted.len()
     }
 
     pub(crate) fn per_second(&self) -> f64 {
@@ -56,7 +67,7 @@ impl Measured {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -107,9 +118,11 @@ impl Load {
 
     fn ask(&mut self, kind: Kind, slot: u64, block: &[u8]) -> std::io::Result<()> {
         let offset = self.places.below(self.blocks) * BLOCK_BYTES;
-        let write = kind == Kind::Write;
-        let data = if write { block } else { &[] };
-        self.client.send(write, slot, offset, BLOCK_BYTES as u32, data)
+        let (command, data) = match kind {
+            Kind::Write => (Command::Write, block),
+            Kind::Read => (Command::Read, &[][..]),
+        };
+        self.client.send(command, slot, offset, BLOCK_BYTES as u32, data)
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a client of one daemon, and of two that replicate, gets: small random requests over NBD.
+//! `bench nbd` compares with other NBD servers.
 //!
 //! It makes two nodes on this machine in a temporary directory, so both disks, both daemons and the
 //! client share its processors: the numbers are for comparing one version with another on the
@@ -7,8 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod contents;
+mod lanes;
 mod load;
+mod nbd;
 mod nodes;
+mod servers;
+mod table;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
@@ -21,8 +27,10 @@ use std::time::Duration;
 
 /// Measures small random reads and writes: on a file, through one daemon, through two.
 #[derive(Debug, Parser)]
-#[command(name = "bench", version)]
+#[command(name = "bench", version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How long each measurement takes, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
@@ -34,13 +42,24 @@ struct Args {
     dir: PathBuf,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Compares with other NBD servers: more patterns, several connections, all in one run.
+    Nbd(nbd::Args),
+}
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // A daemon is this program again: nothing else needs to be built or found.
     if args.get(1).is_some_and(|word| word == "__daemon") {
         return ExitCode::from(repadm::run(args, &mut std::io::stdout()) as u8);
     }
-    match measure(&Args::parse()) {
+    let args = Args::parse();
+    let done = match &args.command {
+        Some(Command::Nbd(args)) => nbd::measure(args),
+        None => measure(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");

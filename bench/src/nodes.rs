@@ -116,6 +116,11 @@ impl Nodes {
         bail!("the daemon of {} does not start:\n{log}", name.as_str())
     }
 
+    /// The processes of the daemons that were started.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.daemons.iter().map(Child::id).collect()
+    }
+
     /// A command of the operator's.
     pub(crate) fn repadm(&self, name: Name, words: &[&str]) -> anyhow::Result<()> {
         let control = self.path(name, "sock");

@@ -1,22 +1,37 @@
 //! What this crate asks of the daemon: which exports there are, and whether one may be used.
 
+use crate::context::Contexts;
 use crate::negotiate::TEXT_MAX;
 use crate::proto::transmission;
+use crate::reply::Replies;
 use types::{BLOCK_BYTES, MAX_REQUEST_BYTES};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    /// What the client is called in logs.
+    pub peer: &'a str,
+    /// Whether it asks within TLS.
+    pub is_tls: bool,
+}
 
 /// The exports of a daemon. Asked on the thread that negotiates.
 pub trait Exports {
-    /// For LIST: each volume once.
-    fn list(&self) -> Vec<ExportInfo>;
+    /// For LIST: each volume once, as far as this client may know of it.
+    fn list(&self, session: Session<'_>) -> Vec<ExportInfo>;
 
     /// For INFO: what GO would answer, without opening anything.
-    fn find(&self, name: &str) -> Result<ExportInfo, Refusal>;
+    fn find(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal>;
 
     /// For GO and EXPORT_NAME. May wait, for example until a resource is restored; the daemon
     /// bounds the wait. It is dropped when the client hangs up meanwhile, and a client may still
     /// vanish before the transmission phase: what must be released belongs to the connection that
     /// [`crate::Negotiated`] starts, not to this call.
-    fn open(&self, name: &str, peer: &str) -> impl Future<Output = Result<ExportInfo, Refusal>>;
+    fn open(
+        &self,
+        name: &str,
+        session: Session<'_>,
+    ) -> impl Future<Output = Result<ExportInfo, Refusal>>;
 }
 
 /// One export as a client sees it.
@@ -61,13 +76,23 @@ impl ExportInfo {
     }
 
     /// The transmission flags that this export is announced with, bits of [`transmission`].
-    pub fn transmission_flags(&self) -> u16 {
+    /// Some go with what was agreed on before.
+    pub fn transmission_flags(&self, replies: Replies, contexts: Contexts) -> u16 {
         use transmission::{
-            CAN_MULTI_CONN, HAS_FLAGS, READ_ONLY, ROTATIONAL, SEND_CACHE, SEND_FLUSH, SEND_FUA,
-            SEND_TRIM, SEND_WRITE_ZEROES,
+            BLOCK_STATUS_PAYLOAD, CAN_MULTI_CONN, HAS_FLAGS, READ_ONLY, ROTATIONAL, SEND_CACHE,
+            SEND_DF, SEND_FAST_ZERO, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES,
         };
         let mut flags = HAS_FLAGS | SEND_FLUSH | SEND_FUA | SEND_CACHE | CAN_MULTI_CONN;
-        flags |= if self.read_only { READ_ONLY } else { SEND_TRIM | SEND_WRITE_ZEROES };
+        flags |= match self.read_only {
+            true => READ_ONLY,
+            false => SEND_TRIM | SEND_WRITE_ZEROES | SEND_FAST_ZERO,
+        };
+        flags |= match replies {
+            Replies::Simple => 0,
+            Replies::Structured => SEND_DF,
+            Replies::Extended if contexts.is_empty() => SEND_DF,
+            Replies::Extended => SEND_DF | BLOCK_STATUS_PAYLOAD,
+        };
         if self.rotational {
             flags |= ROTATIONAL;
         }
@@ -117,6 +142,9 @@ pub enum Refusal {
     /// The daemon or the resource is going down.
     #[error("{0}")]
     Shutdown(String),
+    /// What is asked for is told within TLS only: whether it exists stays unsaid.
+    #[error("begin TLS first")]
+    TlsRequired,
 }
 
 /// `text` cut to at most `max` bytes, at a character.
@@ -131,11 +159,15 @@ mod tests {
     #[test]
     fn flags_say_what_the_export_can_do() {
         let mut export = ExportInfo::new("r0/0", 1 << 20);
-        assert_eq!(export.transmission_flags(), 0x56d);
+        let none = Contexts::default();
+        assert_eq!(export.transmission_flags(Replies::Simple, none), 0xd6d);
+        assert_eq!(export.transmission_flags(Replies::Structured, Contexts::ALL), 0xded);
+        assert_eq!(export.transmission_flags(Replies::Extended, none), 0xded);
+        assert_eq!(export.transmission_flags(Replies::Extended, Contexts::ALL), 0x1ded);
         export.rotational = true;
-        assert_eq!(export.transmission_flags(), 0x57d);
+        assert_eq!(export.transmission_flags(Replies::Simple, none), 0xd7d);
         export.read_only = true;
-        assert_eq!(export.transmission_flags(), 0x51f);
+        assert_eq!(export.transmission_flags(Replies::Simple, none), 0x51f);
     }
 
     #[test]

@@ -15,8 +15,14 @@ pub const OPTION_MAGIC: u64 = u64::from_be_bytes(*b"IHAVEOPT");
 pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 /// Begins every request of the transmission phase.
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
+/// Begins every request with an extended header.
+pub const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
 /// Begins every simple reply of the transmission phase.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
+/// Begins every chunk of a structured reply.
+pub const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
+/// Begins every chunk of a reply with an extended header.
+pub const EXTENDED_REPLY_MAGIC: u32 = 0x6e8a_278c;
 /// The zeros after the answer to EXPORT_NAME, unless the client declined them.
 pub const EXPORT_NAME_PADDING: usize = 124;
 
@@ -77,6 +83,8 @@ pub mod reply {
     pub const SERVER: u32 = 2;
     /// One piece of information of an INFO or GO.
     pub const INFO: u32 = 3;
+    /// One meta context of a LIST_META_CONTEXT or SET_META_CONTEXT.
+    pub const META_CONTEXT: u32 = 4;
     /// Set in every type that is an error.
     pub const ERROR: u32 = 1 << 31;
     /// The option is not known, or not supported now.
@@ -85,10 +93,14 @@ pub mod reply {
     pub const ERR_POLICY: u32 = ERROR | 2;
     /// The option's data is not what the specification says.
     pub const ERR_INVALID: u32 = ERROR | 3;
+    /// Nothing more is heard in the clear.
+    pub const ERR_TLS_REQD: u32 = ERROR | 5;
     /// There is no such export.
     pub const ERR_UNKNOWN: u32 = ERROR | 6;
     /// The server is going down.
     pub const ERR_SHUTDOWN: u32 = ERROR | 7;
+    /// Extended headers were agreed on, which excludes this option.
+    pub const ERR_EXT_HEADER_REQD: u32 = ERROR | 10;
 }
 
 /// Kinds of information in a reply of type [`reply::INFO`].
@@ -119,10 +131,16 @@ pub mod transmission {
     pub const SEND_TRIM: u16 = 1 << 5;
     /// WRITE_ZEROES is served.
     pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
+    /// The flag DF is honoured.
+    pub const SEND_DF: u16 = 1 << 7;
     /// Several connections are one device: a flush on any covers the answered writes of all.
     pub const CAN_MULTI_CONN: u16 = 1 << 8;
     /// CACHE is served.
     pub const SEND_CACHE: u16 = 1 << 10;
+    /// The flag FAST_ZERO is honoured.
+    pub const SEND_FAST_ZERO: u16 = 1 << 11;
+    /// BLOCK_STATUS takes a payload that names the contexts.
+    pub const BLOCK_STATUS_PAYLOAD: u16 = 1 << 12;
 }
 
 /// Commands of the transmission phase.
@@ -166,6 +184,30 @@ pub mod command_flag {
     pub const FUA: u16 = 1 << 0;
     /// WRITE_ZEROES must not free the space.
     pub const NO_HOLE: u16 = 1 << 1;
+    /// READ must be answered in one piece of data.
+    pub const DF: u16 = 1 << 2;
+    /// BLOCK_STATUS asks for one extent only.
+    pub const REQ_ONE: u16 = 1 << 3;
+    /// WRITE_ZEROES must fail if it would be no faster than a WRITE.
+    pub const FAST_ZERO: u16 = 1 << 4;
+    /// With extended headers: the length is that of a payload that follows.
+    pub const PAYLOAD_LEN: u16 = 1 << 5;
+}
+
+/// Types of chunks of structured replies, and their flag.
+pub mod chunk {
+    /// In the flags: no chunk of this reply follows.
+    pub const DONE: u16 = 1 << 0;
+    /// Nothing but the header.
+    pub const NONE: u16 = 0;
+    /// Offset and data of a READ.
+    pub const OFFSET_DATA: u16 = 1;
+    /// Extents of one meta context, lengths and flags of 32 bits.
+    pub const BLOCK_STATUS: u16 = 5;
+    /// The same with 64 bits.
+    pub const BLOCK_STATUS_EXT: u16 = 6;
+    /// An error and a text.
+    pub const ERROR: u16 = (1 << 15) | 1;
 }
 
 /// The server's first bytes.
@@ -227,6 +269,61 @@ pub struct RequestHeader {
     pub len: U32,
 }
 const _: () = assert!(size_of::<RequestHeader>() == 28);
+
+/// Begins a request after EXTENDED_HEADERS.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ExtendedRequestHeader {
+    /// [`EXTENDED_REQUEST_MAGIC`].
+    pub magic: U32,
+    /// Bits of [`command_flag`].
+    pub flags: U16,
+    /// One of [`command`].
+    pub command: U16,
+    /// As in [`RequestHeader`].
+    pub cookie: U64,
+    /// First byte.
+    pub offset: U64,
+    /// Bytes of the effect, or of the payload if the flags say so.
+    pub len: U64,
+}
+const _: () = assert!(size_of::<ExtendedRequestHeader>() == 32);
+
+/// Begins a chunk of a structured reply; `len` bytes of payload follow.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct StructuredReplyHeader {
+    /// [`STRUCTURED_REPLY_MAGIC`].
+    pub magic: U32,
+    /// [`chunk::DONE`] or nothing.
+    pub flags: U16,
+    /// One of [`chunk`].
+    pub kind: U16,
+    /// The request's.
+    pub cookie: U64,
+    /// Bytes of payload.
+    pub len: U32,
+}
+const _: () = assert!(size_of::<StructuredReplyHeader>() == 20);
+
+/// Begins a chunk after EXTENDED_HEADERS; `len` bytes of payload follow.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ExtendedReplyHeader {
+    /// [`EXTENDED_REPLY_MAGIC`].
+    pub magic: U32,
+    /// [`chunk::DONE`] or nothing.
+    pub flags: U16,
+    /// One of [`chunk`].
+    pub kind: U16,
+    /// The request's.
+    pub cookie: U64,
+    /// The request's.
+    pub offset: U64,
+    /// Bytes of payload.
+    pub len: U64,
+}
+const _: () = assert!(size_of::<ExtendedReplyHeader>() == 32);
 
 /// Begins a simple reply; the data of a successful READ follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

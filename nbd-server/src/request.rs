@@ -1,25 +1,40 @@
-//! One request of the transmission phase: from 28 bytes to a valid [`Command`], or to an error
-//! that says why.
+//! One request of the transmission phase: from the bytes of a header to a valid [`Command`], or to an
+//! error that says why.
 //!
 //! The order of the checks fixes which error a client sees when several apply: the flags, then
 //! whether the export may be written, then the length, then the alignment, then the end of the
 //! device.
+//!
+//! How far the stream goes on is decided by the header alone, so that a request that is wrong leaves it
+//! in step: without extended headers a WRITE has a payload and nothing else has; with them, what has
+//! the flag PAYLOAD_LEN.
 
+use crate::context::{Context, Contexts};
 use crate::errno::Errno;
-use crate::export::ExportInfo;
-use crate::proto::{REQUEST_MAGIC, RequestHeader, command, command_flag};
-use bytes::Bytes;
+use crate::negotiate::Terms;
+use crate::proto::{
+    EXTENDED_REQUEST_MAGIC, ExtendedRequestHeader, REQUEST_MAGIC, RequestHeader, command,
+    command_flag,
+};
+use crate::reply::{Failure, Replies, Ticket};
+use bytes::{Buf, Bytes};
 use types::ByteRange;
+use zerocopy::FromBytes;
 
-/// The longest payload of a refused WRITE that is read and thrown away to keep the connection.
+/// The longest READ and the longest payload of a WRITE that is served, whatever the export says:
+/// clients that do not ask for its limit send more than 32 MiB, nbd-server's own test for one.
+pub const SERVED_MAX_BYTES: u64 = 64 << 20;
+/// The longest payload of a refused request that is read and thrown away to keep the connection.
 /// A longer one closes it: no client sends more, and reading it would be work for nothing.
-pub const DRAIN_MAX_BYTES: u32 = 128 << 20;
+pub const DRAIN_MAX_BYTES: u64 = 128 << 20;
+/// The longest payload of a BLOCK_STATUS: a length, and more numbers than there are contexts.
+pub(crate) const FILTER_MAX_BYTES: usize = 64;
 
 /// One request, valid against the export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Chosen by the client, to be echoed in the reply.
-    pub cookie: u64,
+    /// To be given back with the answer.
+    pub ticket: Ticket,
     /// What it asks for.
     pub command: Command,
 }
@@ -31,6 +46,7 @@ impl Request {
             Command::Read(range)
             | Command::Write { range, .. }
             | Command::Zero { range, .. }
+            | Command::Status { range, .. }
             | Command::Cache(range) => range.is_empty(),
             Command::Flush => false,
         }
@@ -40,9 +56,9 @@ impl Request {
 /// What a request asks for. Every range lies within the export; it may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Answer with the content of the range, at most the export's `max_payload`.
+    /// Answer with the content of the range, at most [`SERVED_MAX_BYTES`].
     Read(ByteRange),
-    /// Write `data`, which is as long as the range.
+    /// Write `data`, which is as long as the range, at most [`SERVED_MAX_BYTES`].
     Write {
         /// Where.
         range: ByteRange,
@@ -51,7 +67,7 @@ pub enum Command {
         /// Answered only when durable.
         fua: bool,
     },
-    /// The range reads as zeros from now on. It may be as long as 4 GiB - 1. A TRIM is one too:
+    /// The range reads as zeros from now on. It may be as long as the export. A TRIM is one too:
     /// trimmed blocks read as zeros.
     Zero {
         /// Where.
@@ -60,11 +76,22 @@ pub enum Command {
         unmap: bool,
         /// Answered only when durable.
         fua: bool,
+        /// To be refused with ENOTSUP if it would take as long as writing zeros.
+        fast: bool,
     },
     /// Every write answered before is durable when this is answered.
     Flush,
     /// The range will be read soon; doing nothing is right.
     Cache(ByteRange),
+    /// What is known of the range, which is not empty.
+    Status {
+        /// Where.
+        range: ByteRange,
+        /// In which contexts, one at least.
+        contexts: Contexts,
+        /// Answer with one extent in each.
+        one: bool,
+    },
 }
 
 /// What the bytes of one header ask the reader to do next.
@@ -73,9 +100,9 @@ pub(crate) enum Header {
     /// A request without payload.
     Ready(Request),
     /// A WRITE; its payload, as long as the range, follows on the wire.
-    Write { cookie: u64, range: ByteRange, fua: bool },
+    Write { ticket: Ticket, range: ByteRange, fua: bool },
     /// A request that is refused; `payload` bytes follow on the wire and must be thrown away.
-    Refused { cookie: u64, errno: Errno, why: String, payload: u32 },
+    Refused { ticket: Ticket, failure: Failure, payload: u64 },
     /// The client goes away in order.
     Disconnect,
 }
@@ -85,121 +112,258 @@ pub(crate) enum Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenRequest {
     /// It does not begin as a request does.
-    #[error("a request begins with 0x{0:08x} and not with 0x{REQUEST_MAGIC:08x}")]
-    Magic(u32),
-    /// A WRITE of so many bytes is refused, and its payload is too long to be thrown away.
-    #[error("a WRITE of {0} bytes is far over the limit ({DRAIN_MAX_BYTES} bytes)")]
-    Payload(u32),
+    #[error("a request begins with 0x{0:08x} and not with 0x{1:08x}")]
+    Magic(u32, u32),
+    /// A request is refused, and its payload of so many bytes is too long to be thrown away.
+    #[error("a request with {0} bytes is far over the limit ({1} bytes)")]
+    Payload(u64, u64),
 }
 
-/// Judges one header against the export.
-pub(crate) fn parse(header: &RequestHeader, export: &ExportInfo) -> Result<Header, BrokenRequest> {
-    if header.magic.get() != REQUEST_MAGIC {
-        return Err(BrokenRequest::Magic(header.magic.get()));
+/// A header of either kind, as numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields {
+    pub(crate) flags: u16,
+    pub(crate) command: u16,
+    pub(crate) ticket: Ticket,
+    pub(crate) len: u64,
+    /// How much of `len` follows on the wire.
+    pub(crate) payload: u64,
+}
+
+impl Fields {
+    /// The header at the beginning of `bytes`, and how long it is; nothing if it is not all there.
+    pub(crate) fn read(
+        bytes: &[u8],
+        replies: Replies,
+    ) -> Result<Option<(Self, usize)>, BrokenRequest> {
+        if replies == Replies::Extended {
+            let Ok((header, _)) = ExtendedRequestHeader::ref_from_prefix(bytes) else {
+                return Ok(None);
+            };
+            check_magic(header.magic.get(), EXTENDED_REQUEST_MAGIC)?;
+            let (flags, len) = (header.flags.get(), header.len.get());
+            let ticket = Ticket { cookie: header.cookie.get(), offset: header.offset.get() };
+            let payload = if flags & command_flag::PAYLOAD_LEN != 0 { len } else { 0 };
+            let fields = Self { flags, command: header.command.get(), ticket, len, payload };
+            return Ok(Some((fields, size_of::<ExtendedRequestHeader>())));
+        }
+        let Ok((header, _)) = RequestHeader::ref_from_prefix(bytes) else { return Ok(None) };
+        check_magic(header.magic.get(), REQUEST_MAGIC)?;
+        let (command, len) = (header.command.get(), u64::from(header.len.get()));
+        let ticket = Ticket { cookie: header.cookie.get(), offset: header.offset.get() };
+        let payload = if command == command::WRITE { len } else { 0 };
+        let fields = Self { flags: header.flags.get(), command, ticket, len, payload };
+        Ok(Some((fields, size_of::<RequestHeader>())))
     }
-    let payload = if header.command.get() == command::WRITE { header.len.get() } else { 0 };
-    match accept(header, export) {
+
+    /// How many bytes of payload must be there before it can be judged.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        match self.command {
+            command::BLOCK_STATUS if self.payload <= FILTER_MAX_BYTES as u64 => {
+                self.payload as usize
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn check_magic(found: u32, expected: u32) -> Result<(), BrokenRequest> {
+    if found == expected { Ok(()) } else { Err(BrokenRequest::Magic(found, expected)) }
+}
+
+/// Judges one header by the terms. `filter` is the payload of a BLOCK_STATUS, as long as
+/// [`Fields::filter_bytes`] says; it is taken from the wire with the header.
+pub(crate) fn judge(
+    fields: &Fields,
+    filter: &[u8],
+    terms: &Terms,
+) -> Result<Header, BrokenRequest> {
+    let judge = Judge { fields, terms };
+    match judge.accept(filter) {
         Ok(header) => Ok(header),
-        Err(_) if payload > DRAIN_MAX_BYTES => Err(BrokenRequest::Payload(payload)),
-        Err((errno, why)) => {
-            Ok(Header::Refused { cookie: header.cookie.get(), errno, why, payload })
+        Err(failure) => {
+            // With extended headers each client has agreed to a limit.
+            let limit = match terms.replies {
+                Replies::Extended => SERVED_MAX_BYTES,
+                Replies::Simple | Replies::Structured => DRAIN_MAX_BYTES,
+            };
+            if fields.payload > limit {
+                return Err(BrokenRequest::Payload(fields.payload, limit));
+            }
+            let payload = fields.payload - filter.len() as u64;
+            Ok(Header::Refused { ticket: fields.ticket, failure, payload })
         }
     }
 }
 
-type Refused = (Errno, String);
-
-fn accept(header: &RequestHeader, export: &ExportInfo) -> Result<Header, Refused> {
-    let cookie = header.cookie.get();
-    let fua = header.flags.get() & command_flag::FUA != 0;
-    let ready = |command| Ok(Header::Ready(Request { cookie, command }));
-    match header.command.get() {
-        command::READ => {
-            check_flags(header, 0)?;
-            check_payload(header, export)?;
-            ready(Command::Read(range(header, export, Errno::Inval)?))
-        }
-        command::WRITE => {
-            check_flags(header, 0)?;
-            check_writable(header, export)?;
-            check_payload(header, export)?;
-            Ok(Header::Write { cookie, range: range(header, export, Errno::NoSpc)?, fua })
-        }
-        // There is no reply to tell an error in: the client goes, whatever the flags are.
-        command::DISC => Ok(Header::Disconnect),
-        command::FLUSH => {
-            // Offset and length are reserved; clients that set them mean no harm.
-            check_flags(header, 0)?;
-            ready(Command::Flush)
-        }
-        command::TRIM => {
-            check_flags(header, 0)?;
-            check_writable(header, export)?;
-            let range = range(header, export, Errno::Inval)?;
-            ready(Command::Zero { range, unmap: true, fua })
-        }
-        command::WRITE_ZEROES => {
-            check_flags(header, command_flag::NO_HOLE)?;
-            check_writable(header, export)?;
-            let range = range(header, export, Errno::NoSpc)?;
-            let unmap = header.flags.get() & command_flag::NO_HOLE == 0;
-            ready(Command::Zero { range, unmap, fua })
-        }
-        command::CACHE => {
-            check_flags(header, 0)?;
-            ready(Command::Cache(range(header, export, Errno::Inval)?))
-        }
-        other => Err((Errno::Inval, format!("{} ({other}) is not served", command::name(other)))),
-    }
+struct Judge<'a> {
+    fields: &'a Fields,
+    terms: &'a Terms,
 }
 
-/// FUA is allowed on every command; `allowed` are the other flags of this one.
-fn check_flags(header: &RequestHeader, allowed: u16) -> Result<(), Refused> {
-    let strange = header.flags.get() & !(command_flag::FUA | allowed);
-    if strange == 0 {
-        return Ok(());
-    }
-    let name = command::name(header.command.get());
-    Err((Errno::Inval, format!("{name} with flags 0x{strange:x}, which are not agreed for it")))
-}
-
-fn check_writable(header: &RequestHeader, export: &ExportInfo) -> Result<(), Refused> {
-    if !export.read_only {
-        return Ok(());
-    }
-    let name = command::name(header.command.get());
-    Err((Errno::Perm, format!("{name} to {}, which is read-only", export.name)))
-}
-
-fn check_payload(header: &RequestHeader, export: &ExportInfo) -> Result<(), Refused> {
-    let (len, max) = (header.len.get(), export.max_payload);
-    if len <= max {
-        return Ok(());
-    }
-    let name = command::name(header.command.get());
-    Err((Errno::Inval, format!("{name} of {len} bytes; at most {max} are served")))
-}
-
-/// The request's range if it is aligned and within the export, else an error; `past_end` is the
-/// one for a range that ends after the export.
-fn range(
-    header: &RequestHeader,
-    export: &ExportInfo,
-    past_end: Errno,
-) -> Result<ByteRange, Refused> {
-    let name = command::name(header.command.get());
-    let (offset, len) = (header.offset.get(), u64::from(header.len.get()));
-    let granule = u64::from(export.min_block);
-    if !offset.is_multiple_of(granule) || !len.is_multiple_of(granule) {
-        let why = format!("{name} {offset}+{len} is not a multiple of {granule} bytes");
-        return Err((Errno::Inval, why));
-    }
-    match offset.checked_add(len) {
-        Some(end) if end <= export.size => Ok(ByteRange::new(offset, len)),
-        _ => {
-            let size = export.size;
-            Err((past_end, format!("{name} {offset}+{len} is past the end, {size} bytes")))
+impl Judge<'_> {
+    fn accept(&self, filter: &[u8]) -> Result<Header, Failure> {
+        let &Fields { flags, command, ticket, .. } = self.fields;
+        let fua = flags & command_flag::FUA != 0;
+        let ready = |command| Ok(Header::Ready(Request { ticket, command }));
+        match command {
+            command::READ => {
+                self.check_flags(match self.terms.replies {
+                    Replies::Simple => 0,
+                    Replies::Structured | Replies::Extended => command_flag::DF,
+                })?;
+                self.check_length()?;
+                ready(Command::Read(self.range(Errno::Inval)?))
+            }
+            command::WRITE => {
+                self.check_write_flags()?;
+                self.check_writable()?;
+                self.check_length()?;
+                Ok(Header::Write { ticket, range: self.range(Errno::NoSpc)?, fua })
+            }
+            // There is no reply to tell an error in: the client goes, whatever the flags are.
+            command::DISC => Ok(Header::Disconnect),
+            command::FLUSH => {
+                // Offset and length are reserved; clients that set them mean no harm.
+                self.check_flags(0)?;
+                ready(Command::Flush)
+            }
+            command::TRIM => {
+                self.check_flags(0)?;
+                self.check_writable()?;
+                let range = self.range(Errno::Inval)?;
+                ready(Command::Zero { range, unmap: true, fua, fast: false })
+            }
+            command::WRITE_ZEROES => {
+                self.check_flags(command_flag::NO_HOLE | command_flag::FAST_ZERO)?;
+                self.check_writable()?;
+                let range = self.range(Errno::NoSpc)?;
+                let unmap = flags & command_flag::NO_HOLE == 0;
+                let fast = flags & command_flag::FAST_ZERO != 0;
+                ready(Command::Zero { range, unmap, fua, fast })
+            }
+            command::CACHE => {
+                self.check_flags(0)?;
+                ready(Command::Cache(self.range(Errno::Inval)?))
+            }
+            command::BLOCK_STATUS => ready(self.status(filter)?),
+            other => {
+                let why = format!("{} ({other}) is not served", command::name(other));
+                Err(Failure::new(Errno::Inval, why))
+            }
         }
+    }
+
+    fn name(&self) -> &'static str {
+        command::name(self.fields.command)
+    }
+
+    fn invalid(&self, why: impl std::fmt::Display) -> Failure {
+        Failure::new(Errno::Inval, format!("{} {why}", self.name()))
+    }
+
+    /// FUA is allowed on every command; `allowed` are the other flags of this one.
+    fn check_flags(&self, allowed: u16) -> Result<(), Failure> {
+        match self.fields.flags & !(command_flag::FUA | allowed) {
+            0 => Ok(()),
+            strange => {
+                Err(self.invalid(format_args!("with flags 0x{strange:x}, not agreed for it")))
+            }
+        }
+    }
+
+    /// With extended headers, a WRITE says that it has a payload. One that does not has none.
+    fn check_write_flags(&self) -> Result<(), Failure> {
+        if self.terms.replies != Replies::Extended {
+            return self.check_flags(0);
+        }
+        self.check_flags(command_flag::PAYLOAD_LEN)?;
+        match self.fields.flags & command_flag::PAYLOAD_LEN {
+            0 => Err(self.invalid("without the flag PAYLOAD_LEN, so without data")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_writable(&self) -> Result<(), Failure> {
+        let export = &self.terms.export;
+        if !export.read_only {
+            return Ok(());
+        }
+        let why = format!("{} to {}, which is read-only", self.name(), export.name);
+        Err(Failure::new(Errno::Perm, why))
+    }
+
+    fn check_length(&self) -> Result<(), Failure> {
+        let max = u64::from(self.terms.export.max_payload).max(SERVED_MAX_BYTES);
+        match self.fields.len {
+            len if len <= max => Ok(()),
+            len => Err(self.invalid(format_args!("of {len} bytes; at most {max} are served"))),
+        }
+    }
+
+    /// The request's range if it is aligned and within the export, else an error; `past_end` is
+    /// the one for a range that ends after the export.
+    fn range(&self, past_end: Errno) -> Result<ByteRange, Failure> {
+        self.range_of(self.fields.len, past_end)
+    }
+
+    fn range_of(&self, len: u64, past_end: Errno) -> Result<ByteRange, Failure> {
+        let (name, offset, export) = (self.name(), self.fields.ticket.offset, &self.terms.export);
+        let granule = u64::from(export.min_block);
+        if !offset.is_multiple_of(granule) || !len.is_multiple_of(granule) {
+            return Err(
+                self.invalid(format_args!("{offset}+{len} is not a multiple of {granule} bytes"))
+            );
+        }
+        match offset.checked_add(len) {
+            Some(end) if end <= export.size => Ok(ByteRange::new(offset, len)),
+            _ => {
+                let why = format!("{name} {offset}+{len} is past the end, {} bytes", export.size);
+                Err(Failure::new(past_end, why))
+            }
+        }
+    }
+
+    /// BLOCK_STATUS: of the contexts that were selected, or of those that its payload names.
+    fn status(&self, filter: &[u8]) -> Result<Command, Failure> {
+        let Terms { replies, contexts, .. } = self.terms;
+        if contexts.is_empty() {
+            return Err(self.invalid("without a meta context that was selected for this export"));
+        }
+        let payload = match replies {
+            Replies::Extended => command_flag::PAYLOAD_LEN,
+            Replies::Simple | Replies::Structured => 0,
+        };
+        self.check_flags(command_flag::REQ_ONE | payload)?;
+        let (len, contexts) = match self.fields.flags & command_flag::PAYLOAD_LEN {
+            0 => (self.fields.len, *contexts),
+            _ => self.filter(filter)?,
+        };
+        let range = self.range_of(len, Errno::Inval)?;
+        if range.is_empty() {
+            return Err(self.invalid("of nothing"));
+        }
+        let one = self.fields.flags & command_flag::REQ_ONE != 0;
+        Ok(Command::Status { range, contexts, one })
+    }
+
+    /// The payload of BLOCK_STATUS: the length of the range, and the numbers of contexts.
+    fn filter(&self, mut filter: &[u8]) -> Result<(u64, Contexts), Failure> {
+        let len = filter.try_get_u64();
+        let Ok(len) = len else { return Err(self.invalid("with a payload of a wrong length")) };
+        if filter.is_empty() || !filter.len().is_multiple_of(size_of::<u32>()) {
+            return Err(self.invalid("with a payload of a wrong length"));
+        }
+        let mut wanted = Vec::new();
+        while let Ok(id) = filter.try_get_u32() {
+            let known = Context::from_id(id).filter(|known| self.terms.contexts.contains(*known));
+            match known {
+                Some(context) if !wanted.contains(&context) => wanted.push(context),
+                Some(_) => return Err(self.invalid(format_args!("names context {id} twice"))),
+                None => return Err(self.invalid(format_args!("names context {id}, not selected"))),
+            }
+        }
+        Ok((len, Contexts::only(|context| wanted.contains(&context))))
     }
 }
 

@@ -22,3 +22,13 @@ fn negotiation() {
 fn transmission() {
     replay("nbd_transmission", nbd_server::fuzzing::fuzz_transmission);
 }
+
+#[test]
+fn negotiation_ops() {
+    replay("nbd_negotiation_ops", nbd_server::fuzzing::fuzz_negotiation_ops);
+}
+
+#[test]
+fn transmission_ops() {
+    replay("nbd_transmission_ops", nbd_server::fuzzing::fuzz_transmission_ops);
+}

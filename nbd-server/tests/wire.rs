@@ -6,8 +6,8 @@ mod memory;
 
 use memory::Memory;
 use nbd_server::{
-    ExportInfo, Exports, NegotiationError, Refusal, ReplyWriter, RequestReader, VecBuffers,
-    negotiate,
+    Answer, Errno, ExportInfo, Exports, Failure, Negotiated, NegotiationError, Refusal,
+    ReplyWriter, RequestReader, Session, Terms, Ticket, TlsOffer, VecBuffers, negotiate,
 };
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -104,7 +104,7 @@ async fn against_memory(script: impl AsyncFnOnce(Client)) -> Result<(), String> 
 async fn a_life_from_the_greeting_to_disc() {
     let ended = against_memory(async |mut client| {
         client.option(5, b"").await;
-        assert_eq!(client.option_reply().await.0, 0x8000_0001, "STARTTLS");
+        assert_eq!(client.option_reply().await.0, 0x8000_0002, "STARTTLS");
         client.go().await;
         client.request(1, 1, 11, 4096, 5).await;
         client.send(b"hello").await;
@@ -168,7 +168,8 @@ async fn errors_are_told_and_the_connection_goes_on() {
             (4, 0, SIZE - 1, 2, 22),
             (6, 0, SIZE - 1, 2, 28),
             (6, 2, 0, 512, 0),
-            (6, 16, 0, 512, 22),
+            (6, 16, 0, 512, 0),
+            (6, 4, 0, 512, 22),
             (7, 0, 0, 512, 22),
             (8, 0, 0, 512, 22),
             (3, 1, 9, 9, 0),
@@ -273,7 +274,7 @@ async fn a_client_that_does_not_negotiate_is_dropped() {
         };
         let begun = tokio::time::Instant::now();
         let error = tokio::select! {
-            negotiated = negotiate(&mut far, &memory, "test", TIMEOUT) => negotiated.unwrap_err(),
+            negotiated = negotiate(&mut far, &memory, &TlsOffer::Off, "test", TIMEOUT) => negotiated.unwrap_err(),
             () = drip => unreachable!("it never ends"),
         };
         assert!(matches!(error, NegotiationError::TimedOut(TIMEOUT)), "{error:?}");
@@ -287,7 +288,7 @@ async fn a_client_that_does_not_take_its_replies_is_dropped() {
     let (mut near, mut far) = duplex(18);
     near.write_all(&[0, 0, 0, 3]).await.unwrap();
     let error = tokio::select! {
-        negotiated = negotiate(&mut far, &memory, "test", TIMEOUT) => negotiated.unwrap_err(),
+        negotiated = negotiate(&mut far, &memory, &TlsOffer::Off, "test", TIMEOUT) => negotiated.unwrap_err(),
         () = async {
             near.write_all(&[b"IHAVEOPT", &3u32.to_be_bytes()[..], &[0; 4]].concat()).await.unwrap();
             std::future::pending().await
@@ -300,17 +301,17 @@ async fn a_client_that_does_not_take_its_replies_is_dropped() {
 struct Restoring;
 
 impl Exports for Restoring {
-    fn list(&self) -> Vec<ExportInfo> {
+    fn list(&self, _: Session<'_>) -> Vec<ExportInfo> {
         vec![]
     }
 
-    fn find(&self, name: &str) -> Result<ExportInfo, Refusal> {
+    fn find(&self, name: &str, _: Session<'_>) -> Result<ExportInfo, Refusal> {
         Ok(ExportInfo::new(name, SIZE))
     }
 
-    async fn open(&self, name: &str, _peer: &str) -> Result<ExportInfo, Refusal> {
+    async fn open(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
         tokio::time::sleep(6 * TIMEOUT).await;
-        self.find(name)
+        self.find(name, session)
     }
 }
 
@@ -323,8 +324,8 @@ async fn waiting_for_the_daemon_is_not_held_against_the_client() {
         client
     };
     let (negotiated, _client) =
-        tokio::join!(negotiate(&mut far, &Restoring, "test", TIMEOUT), client);
-    assert_eq!(negotiated.unwrap().export.name, "r0");
+        tokio::join!(negotiate(&mut far, &Restoring, &TlsOffer::Off, "test", TIMEOUT), client);
+    assert_eq!(negotiated.unwrap().terms.export.name, "r0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,28 +336,31 @@ async fn a_client_that_vanishes_while_the_daemon_waits_is_noticed_at_once() {
         let mut client = Client::greeted(near).await;
         client.option(7, &go_data("r0")).await;
     };
-    let (negotiated, ()) = tokio::join!(negotiate(&mut far, &Restoring, "test", TIMEOUT), client);
+    let (negotiated, ()) =
+        tokio::join!(negotiate(&mut far, &Restoring, &TlsOffer::Off, "test", TIMEOUT), client);
     assert!(matches!(negotiated, Err(NegotiationError::HungUp)));
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
 async fn replies_may_come_in_any_order() {
-    let (near, mut far) = duplex(1 << 20);
+    let (near, far) = duplex(1 << 20);
     let serve = async {
         let memory = Memory::new("r0", SIZE);
-        let negotiated = negotiate(&mut far, &memory, "test", TIMEOUT).await.unwrap();
-        assert_eq!(negotiated.flags, 0x56d);
-        let (read, write) = tokio::io::split(far);
-        let export = negotiated.export;
-        let mut reader = RequestReader::new(read, &export, negotiated.leftover, VecBuffers);
-        let mut writer = ReplyWriter::new(write);
+        let negotiated = negotiate(far, &memory, &TlsOffer::Off, "test", TIMEOUT).await.unwrap();
+        let Negotiated { stream, terms, leftover } = negotiated;
+        assert_eq!(terms, Terms::simple(terms.export.clone()));
+        assert_eq!(terms.transmission_flags(), 0xd6d);
+        let (read, write) = tokio::io::split(stream);
+        let mut writer = ReplyWriter::new(write, terms.replies);
+        let mut reader = RequestReader::new(read, terms, leftover, VecBuffers);
         for _ in 0..3 {
             reader.next().await.unwrap();
         }
-        writer.push(3, Err(nbd_server::Errno::Io));
-        writer.push(1, Ok(vec![5; 2000].into()));
-        writer.push(2, Ok(vec![6; 20].into()));
+        let ticket = |cookie| Ticket { cookie, offset: 0 };
+        writer.push(ticket(3), Err(Failure::new(Errno::Io, "no")));
+        writer.push(ticket(1), Ok(Answer::Data(vec![vec![5; 2000].into()])));
+        writer.push(ticket(2), Ok(Answer::Data(vec![vec![6; 20].into()])));
         writer.flush().await.unwrap();
     };
     let client = async {

@@ -5,7 +5,7 @@
 
 use crate::daemon::Daemon;
 use crate::entry::Entry;
-use nbd_server::{ExportInfo, Exports, Refusal};
+use nbd_server::{ExportInfo, Exports, Refusal, Session};
 use std::rc::Rc;
 use std::time::Duration;
 use types::{Role, VolumeId};
@@ -69,7 +69,7 @@ fn info(entry: &Entry, volume: VolumeId) -> ExportInfo {
 }
 
 impl Exports for DaemonExports {
-    fn list(&self) -> Vec<ExportInfo> {
+    fn list(&self, _: Session<'_>) -> Vec<ExportInfo> {
         let resources = self.0.resources();
         let volumes = resources.iter().flat_map(|entry| {
             entry.volumes().into_iter().map(|volume| info(entry, volume)).collect::<Vec<_>>()
@@ -77,11 +77,12 @@ impl Exports for DaemonExports {
         volumes.collect()
     }
 
-    fn find(&self, name: &str) -> Result<ExportInfo, Refusal> {
+    fn find(&self, name: &str, _: Session<'_>) -> Result<ExportInfo, Refusal> {
         self.resolve(name).map(|(entry, volume)| info(&entry, volume))
     }
 
-    async fn open(&self, name: &str, peer: &str) -> Result<ExportInfo, Refusal> {
+    async fn open(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
+        let peer = session.peer;
         let (entry, volume) = self.resolve(name)?;
         let mut restoring = entry.restoring.subscribe();
         let restored = restoring.wait_for(|restoring| !restoring);

@@ -9,7 +9,7 @@ use crate::resource::NewClient;
 use crate::sockets::{self, SocketFile};
 use crate::stream::Stream;
 use control::{Failure, exit};
-use nbd_server::{NegotiationError, negotiate};
+use nbd_server::{MaybeTls, Negotiated, NegotiationError, TlsOffer, negotiate};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -108,10 +108,10 @@ impl NbdListener {
     }
 }
 
-async fn welcome(daemon: &Rc<Daemon>, mut stream: Stream, peer: &str) -> Result<(), String> {
+async fn welcome(daemon: &Rc<Daemon>, stream: Stream, peer: &str) -> Result<(), String> {
     let exports = DaemonExports(daemon.clone());
-    let negotiated = negotiate(&mut stream, &exports, peer, NEGOTIATION_PATIENCE).await;
-    let negotiated = match negotiated {
+    let negotiated = negotiate(stream, &exports, &TlsOffer::Off, peer, NEGOTIATION_PATIENCE).await;
+    let Negotiated { stream, terms, leftover } = match negotiated {
         Ok(negotiated) => negotiated,
         Err(error) if error.is_ordinary() => return Ok(()),
         Err(NegotiationError::Refused { name, why }) => {
@@ -122,19 +122,16 @@ async fn welcome(daemon: &Rc<Daemon>, mut stream: Stream, peer: &str) -> Result<
     };
     let resources = daemon.resources();
     let names = resources.iter().map(|entry| entry.name());
-    let export = negotiated.export.name.clone();
+    let export = terms.export.name.clone();
     let Some((name, volume)) = resolve(&export, names) else {
         return Err(format!("{export} went down while it was negotiated"));
     };
+    let MaybeTls::Plain(stream) = stream else {
+        unreachable!("TLS is not offered");
+    };
     let stream = stream.into_std().map_err(|error| error.to_string())?;
     let entry = resources.iter().find(|entry| entry.name() == name);
-    let client = NewClient {
-        stream,
-        leftover: negotiated.leftover,
-        export: negotiated.export,
-        volume,
-        peer: peer.to_owned(),
-    };
+    let client = NewClient { stream, leftover, terms, volume, peer: peer.to_owned() };
     let resource = entry.expect("only what is up is resolved").resource.clone();
     resource.serve(client).await.map_err(|failure| failure.text)
 }

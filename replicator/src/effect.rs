@@ -51,7 +51,8 @@ pub enum Effect {
         /// Which link.
         epoch: LinkEpoch,
     },
-    /// Answer a client. The bytes are those of a read, empty otherwise.
+    /// Answer a client. The bytes are those of a read, or a map as
+    /// [`StatusMap::encode`](types::StatusMap::encode) makes it; empty otherwise.
     Complete {
         /// Which request.
         id: RequestId,
@@ -111,6 +112,9 @@ pub enum DiskOp {
     },
     /// Make durable every write that had ended when this was started.
     Flush,
+    /// Say which of these bytes read as zeros: a [`StatusMap`](types::StatusMap), which covers some
+    /// of them from the first on. What it says to be zeros was so at some moment of the operation.
+    Map(ByteRange),
 }
 
 /// Why a client's request failed.

@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use metadata::{Cause, CreateParams, GenerationId, GenerationRecord, Layout, Metadata, Recovered};
 use std::collections::{BTreeMap, VecDeque};
-use types::{BLOCK_BYTES, BlockRange, ByteRange, NodeId, Span, Time, VolumeId};
+use types::{BLOCK_BYTES, BlockRange, ByteRange, NodeId, Span, StatusMap, Time, VolumeId};
 
 /// Two extents and a bit.
 const DATA: u64 = 9 << 20;
@@ -54,7 +54,8 @@ impl Reader<'_> {
 struct Node {
     engine: Engine,
     dialling: bool,
-    disk_ops: BTreeMap<DiskOpId, u64>,
+    /// With what each is answered if it ends well.
+    disk_ops: BTreeMap<DiskOpId, Bytes>,
     meta_ops: Vec<MetaOpId>,
     handlers: Vec<HandlerId>,
     clients: u64,
@@ -162,8 +163,12 @@ impl World {
     fn effect(&mut self, node: usize, effect: Effect) {
         match effect {
             Effect::Disk { id, op, .. } => {
-                let len = if let DiskOp::Read(range) = op { range.len } else { 0 };
-                self.nodes[node].disk_ops.insert(id, len);
+                let answer = match op {
+                    DiskOp::Read(range) => vec![0; range.len as usize],
+                    DiskOp::Map(range) => StatusMap::of(range.len, StatusMap::ZERO).encode(),
+                    DiskOp::Write { .. } | DiskOp::Zero { .. } | DiskOp::Flush => Vec::new(),
+                };
+                self.nodes[node].disk_ops.insert(id, answer.into());
             }
             Effect::Meta { id, .. } => self.nodes[node].meta_ops.push(id),
             Effect::Connect => self.nodes[node].dialling = true,
@@ -264,9 +269,8 @@ impl World {
             if disk_ops.is_empty() && meta_ops.is_empty() {
                 return;
             }
-            for (id, len) in disk_ops {
-                let result = Ok(Bytes::from(vec![0; len as usize]));
-                self.step(node, Input::DiskDone { id, result });
+            for (id, answer) in disk_ops {
+                self.step(node, Input::DiskDone { id, result: Ok(answer) });
             }
             for id in meta_ops {
                 self.step(node, Input::MetaDone { id, result: Ok(()) });
@@ -283,8 +287,8 @@ impl World {
             let id = state.meta_ops.remove(usize::from(which & 0x3f) % state.meta_ops.len());
             let result = if fails { Err(failure()) } else { Ok(()) };
             self.step(node, Input::MetaDone { id, result });
-        } else if let Some((id, len)) = state.disk_ops.pop_first() {
-            let result = if fails { Err(failure()) } else { Ok(vec![0; len as usize].into()) };
+        } else if let Some((id, answer)) = state.disk_ops.pop_first() {
+            let result = if fails { Err(failure()) } else { Ok(answer) };
             self.step(node, Input::DiskDone { id, result });
         }
     }
@@ -352,7 +356,9 @@ impl World {
             }
             1..=3 => ClientOp::Write { range, data: vec![1; range.len as usize].into(), fua },
             4 => ClientOp::Zero { range, unmap: true, fua },
+            6 if fua => ClientOp::Allocation(range),
             5 | 6 => ClientOp::Read(range),
+            _ if fua => ClientOp::OutOfSync(range),
             _ => ClientOp::Flush,
         };
         let id = RequestId(self.next);

@@ -70,7 +70,8 @@ pub enum Input {
         /// What is asked.
         op: ClientOp,
     },
-    /// A disk operation has ended. The bytes are those of a read, empty otherwise.
+    /// A disk operation has ended. The bytes are those of a read, or a map as
+    /// [`StatusMap::encode`](types::StatusMap::encode) makes it; empty otherwise.
     DiskDone {
         /// Which.
         id: DiskOpId,
@@ -160,6 +161,16 @@ pub enum ClientOp {
     },
     /// Make every write durable that was answered, on either node, before this.
     Flush,
+    /// Say which of these bytes are data and which read as zeros, by the local disk: a
+    /// [`StatusMap`](types::StatusMap) of the flags `HOLE` and `ZERO`, which may end before the
+    /// range does. What is said to be zeros is as true as if it had been read; what is said to be
+    /// data may be zeros too, and what is not good here is always said to be.
+    Allocation(ByteRange),
+    /// Say which of these bytes are marked as out-of-sync: a [`StatusMap`](types::StatusMap) of the
+    /// flag `OUT_OF_SYNC`, by blocks of 4 KiB. All of them without a local disk, for this node
+    /// lacks them. What is only in flight, or in a hot extent of the activity log, does not count.
+    /// Answered at once, also while I/O is suspended.
+    OutOfSync(ByteRange),
 }
 
 /// Why a link is over.

@@ -10,6 +10,10 @@ use types::{BLOCK_BYTES, ByteRange, Prng, SECTOR_BYTES, Span};
 pub(crate) enum Asked {
     /// To read.
     Read,
+    /// Which bytes read as zeros.
+    Allocation,
+    /// Which bytes are out-of-sync.
+    OutOfSync,
     /// To write this number all over; zero by a write of zeros or a trim.
     Write(u64),
     /// To flush.
@@ -39,8 +43,9 @@ pub(crate) struct Request {
     pub(crate) over: bool,
     /// It was answered by a copy that is incomplete, while the peer was away.
     pub(crate) incomplete: bool,
-    /// What a read saw, sector by sector.
-    pub(crate) seen: Vec<u64>,
+    /// What a read saw, sector by sector; of a map [`ZERO`](crate::history::ZERO) where it has its
+    /// flag, and nothing where not.
+    pub(crate) seen: Vec<Option<u64>>,
 }
 
 /// A client of a volume of a node, for one life of that node.
@@ -71,8 +76,10 @@ pub(crate) fn draw(
     let range = draw_range(rng, plan, volume, tag / 2);
     let fua = rng.chance(1, 10);
     match rng.below(100) {
-        0..36 => (ClientOp::Read(range), Asked::Read, range, false),
-        36..84 => {
+        0..30 => (ClientOp::Read(range), Asked::Read, range, false),
+        30..36 => (ClientOp::Allocation(range), Asked::Allocation, range, false),
+        36..38 => (ClientOp::OutOfSync(range), Asked::OutOfSync, range, false),
+        38..84 => {
             let data = bytes_of_tag(tag, range.len);
             (ClientOp::Write { range, data, fua }, Asked::Write(tag), range, fua)
         }

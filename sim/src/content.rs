@@ -1,7 +1,7 @@
 //! What a sector holds, kept small: the data of simulated clients is one number repeated.
 
 use bytes::Bytes;
-use types::SECTOR_BYTES;
+use types::{SECTOR_BYTES, StatusMap};
 
 /// Bytes of a sector, as an index.
 pub(crate) const SECTOR: usize = SECTOR_BYTES as usize;
@@ -83,6 +83,18 @@ pub(crate) fn bytes_of_zeros(len: u64) -> Bytes {
 /// The number in each sector of what a client read; `None` where a sector is torn.
 pub(crate) fn tags_of(data: &Bytes) -> impl Iterator<Item = Option<u64>> + '_ {
     sectors_of(data).map(|content| content.tag())
+}
+
+/// What a disk says when asked which sectors of these read as zeros.
+pub(crate) fn map_of(data: &Bytes, zeros: u32) -> StatusMap {
+    let mut map = StatusMap::new();
+    for content in sectors_of(data) {
+        let flags = if content == Content::Zero { zeros } else { StatusMap::DATA };
+        if !map.push(SECTOR_BYTES, flags) {
+            break;
+        }
+    }
+    map
 }
 
 #[cfg(test)]

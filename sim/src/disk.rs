@@ -10,12 +10,12 @@
 //! external metadata would give no more. A disk whose granule is 4096 writes a smaller piece by
 //! reading around it, at the start, and writing the whole granule back, at the end.
 
-use crate::content::{Content, SECTOR, bytes_of, bytes_of_zeros, sectors_of};
+use crate::content::{Content, SECTOR, bytes_of, bytes_of_zeros, map_of, sectors_of};
 use bytes::Bytes;
 use metadata::{Batch, Layout};
 use replicator::{DiskError, DiskOp};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ByteRange, Prng, SECTOR_BYTES, Span};
+use types::{ByteRange, Prng, SECTOR_BYTES, Span, StatusMap};
 
 #[cfg(test)]
 mod tests;
@@ -63,8 +63,8 @@ pub(crate) type Touched = std::ops::Range<u64>;
 
 #[derive(Clone, Debug)]
 enum Work {
-    /// Reads; with what it saw at its start, if that is what it will say.
-    Read { range: ByteRange, early: Option<Bytes> },
+    /// Reads, or looks what is zero; with what it saw at its start, if that is what it will say.
+    Read { range: ByteRange, early: Option<Bytes>, map: bool },
     /// Writes sectors; those that are in `early` have their effect already.
     Write { sectors: Vec<(u64, Content)>, early: Vec<bool>, fua: bool, meta: bool },
     /// Zeros many sectors.
@@ -189,9 +189,9 @@ impl Disk {
     /// If it is not to be in flight together with another one: a disk orders nothing.
     pub(crate) fn start(&mut self, op: &DiskOp) -> Result<(Ticket, Span, Vec<Touched>), String> {
         let work = match op {
-            DiskOp::Read(range) => {
+            DiskOp::Read(range) | DiskOp::Map(range) => {
                 let early = self.rng.chance(1, 2).then(|| self.read_now(*range));
-                Work::Read { range: *range, early }
+                Work::Read { range: *range, early, map: matches!(op, DiskOp::Map(_)) }
             }
             DiskOp::Write { range, data, fua } => {
                 assert_eq!(range.len, data.len() as u64, "a write's length is that of its data");
@@ -253,7 +253,8 @@ impl Disk {
             Work::Flush { .. } => ("flush", self.faults.flush),
         };
         let bad = match &work {
-            Work::Read { range, .. } => self.is_bad(*range),
+            // Where the data is, is known without reading it.
+            Work::Read { range, map, .. } => !map && self.is_bad(*range),
             Work::Write { .. } | Work::Wipe { .. } | Work::Flush { .. } => false,
         };
         let full = match &work {
@@ -263,7 +264,8 @@ impl Disk {
             _ => false,
         };
         let failed = bad || full || faults > 0 && self.rng.chance(faults, 1000);
-        self.failed += u64::from(failed);
+        // A map that fails costs no disk.
+        self.failed += u64::from(failed && !matches!(work, Work::Read { map: true, .. }));
         let (bytes, touched) = self.finish(ticket.0, work, failed);
         let result = match failed {
             true if full => Err(DiskError::NoSpace),
@@ -378,13 +380,14 @@ impl Disk {
 
     fn finish(&mut self, ticket: u64, work: Work, failed: bool) -> (Bytes, Vec<Touched>) {
         match work {
-            Work::Read { range, early } => {
+            Work::Read { range, early, map } => {
                 let late = self.read_now(range);
                 let bytes = match early {
                     None => late,
                     Some(early) if early == late || self.rng.chance(1, 2) => early,
                     Some(early) => self.mixed(&early, &late),
                 };
+                let bytes = if map { self.map(&bytes) } else { bytes };
                 (bytes, Vec::new())
             }
             Work::Flush { ended } => {
@@ -418,6 +421,18 @@ impl Disk {
                 (Bytes::new(), touched)
             }
         }
+    }
+
+    /// Which of these sectors are zeros, for some of them at least, and whether they have space.
+    fn map(&mut self, bytes: &Bytes) -> Bytes {
+        let hole = if self.rng.chance(1, 2) { StatusMap::HOLE } else { 0 };
+        let map = map_of(bytes, hole | StatusMap::ZERO);
+        match map.runs() {
+            [first, _, ..] if self.rng.chance(1, 8) => StatusMap::of(first.len, first.flags),
+            _ => map,
+        }
+        .encode()
+        .into()
     }
 
     /// What of a write has not taken effect yet.

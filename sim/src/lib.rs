@@ -18,6 +18,7 @@ mod life;
 pub mod linear;
 mod links;
 mod load;
+mod maps;
 pub mod marks;
 pub mod mutations;
 mod net;

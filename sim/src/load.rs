@@ -110,7 +110,10 @@ impl World {
                 }
                 true
             }
-            ClientOp::Read(_) | ClientOp::Flush => false,
+            ClientOp::Read(_)
+            | ClientOp::Flush
+            | ClientOp::Allocation(_)
+            | ClientOp::OutOfSync(_) => false,
         };
         if !writes {
             return;

@@ -75,6 +75,8 @@ fn client_op(op: &replicator::ClientOp) -> String {
         ClientOp::Write { range, data, fua } => format!("write {range} fua {fua} = {}", tag(data)),
         ClientOp::Zero { range, unmap, fua } => format!("zero {range} unmap {unmap} fua {fua}"),
         ClientOp::Flush => "flush".into(),
+        ClientOp::Allocation(range) => format!("map {range}"),
+        ClientOp::OutOfSync(range) => format!("out-of-sync {range}"),
     }
 }
 
@@ -84,6 +86,7 @@ fn disk_op(op: &DiskOp) -> String {
         DiskOp::Write { range, data, fua } => format!("write {range} fua {fua} = {}", tag(data)),
         DiskOp::Zero { range, fua, .. } => format!("zero {range} fua {fua}"),
         DiskOp::Flush => "flush".into(),
+        DiskOp::Map(range) => format!("map {range}"),
     }
 }
 
@@ -157,6 +160,8 @@ fn client_op_key(op: &replicator::ClientOp) -> Vec<u8> {
         ClientOp::Write { range, fua, .. } => (1 + u64::from(*fua), *range),
         ClientOp::Zero { range, fua, .. } => (3 + u64::from(*fua), *range),
         ClientOp::Flush => (5, ByteRange::new(0, 0)),
+        ClientOp::Allocation(range) => (6, *range),
+        ClientOp::OutOfSync(range) => (7, *range),
     };
     [kind, range.offset, range.len].into_iter().flat_map(u64::to_le_bytes).collect()
 }
@@ -177,6 +182,10 @@ fn hash_effect(trace: &mut Trace, effect: &Effect) {
                     trace.number(2 + u64::from(*fua));
                 }
                 DiskOp::Flush => trace.number(4),
+                DiskOp::Map(range) => {
+                    hash_range(trace, *range);
+                    trace.number(5);
+                }
             }
         }
         Effect::Meta { volume, id, batch } => {

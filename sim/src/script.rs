@@ -16,7 +16,7 @@ use replicator::{
     ClientOp, Command, CommandId, Event as EngineEvent, Handler, Inspection, Options, Refusal,
     RefusalKind, Status,
 };
-use types::{BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, Role, Span};
+use types::{BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, Role, SECTOR_BYTES, Span};
 
 /// Longer than any scenario.
 const FOR_EVER: Span = Span::secs(10_000_000);
@@ -270,6 +270,11 @@ impl Script {
         self.world.nodes[node].disks[0].bad.push(crate::disk::sectors(range));
     }
 
+    /// Reads and maps of data fail at a node.
+    pub fn reads_fail(&mut self, node: usize) {
+        self.world.nodes[node].disks[0].faults.read = 1000;
+    }
+
     /// Writes and flushes of data fail at a node.
     pub fn writes_fail(&mut self, node: usize) {
         let faults = &mut self.world.nodes[node].disks[0].faults;
@@ -362,6 +367,46 @@ impl Script {
         self.ask(node, ClientOp::Read(range), Asked::Read, range)
     }
 
+    /// Asks which sectors of these blocks are zeros, without waiting.
+    pub fn ask_map(&mut self, node: usize, blocks: std::ops::Range<u64>) -> Asking {
+        let range = BlockRange::new(blocks.start, blocks.end).bytes();
+        self.ask(node, ClientOp::Allocation(range), Asked::Allocation, range)
+    }
+
+    /// What a map was answered: block by block as far as it goes, whether all of it is zeros.
+    ///
+    /// # Errors
+    /// If it is answered so.
+    pub fn wait_map(&mut self, asking: Asking) -> Result<Vec<bool>, Failed> {
+        self.wait(asking)?;
+        let seen = &self.world.requests[asking.0].seen;
+        let blocks = seen.chunks((BLOCK_BYTES / SECTOR_BYTES) as usize);
+        Ok(blocks.map(|block| block.iter().all(Option::is_some)).collect())
+    }
+
+    /// Makes zeros of these blocks with one request, without waiting.
+    pub fn ask_trim(&mut self, node: usize, blocks: std::ops::Range<u64>) -> Asking {
+        let range = BlockRange::new(blocks.start, blocks.end).bytes();
+        let op = ClientOp::Zero { range, unmap: true, fua: false };
+        self.ask(node, op, Asked::Write(0), range)
+    }
+
+    /// How many of these blocks are answered to be out-of-sync, at once.
+    ///
+    /// # Errors
+    /// If it is answered with an error, or not at once.
+    pub fn out_of_sync(
+        &mut self,
+        node: usize,
+        blocks: std::ops::Range<u64>,
+    ) -> Result<u64, Failed> {
+        let range = BlockRange::new(blocks.start, blocks.end).bytes();
+        let asking = self.ask(node, ClientOp::OutOfSync(range), Asked::OutOfSync, range);
+        let request = &self.world.requests[asking.0];
+        request.ret.ok_or(Failed)?;
+        Ok(request.seen.iter().flatten().count() as u64 / (BLOCK_BYTES / SECTOR_BYTES))
+    }
+
     /// Makes durable what was answered.
     ///
     /// # Errors
@@ -390,7 +435,7 @@ impl Script {
     pub fn wait(&mut self, asking: Asking) -> Result<Vec<u64>, Failed> {
         self.until("a request is answered", |script| script.is_over(asking));
         let request = &self.world.requests[asking.0];
-        request.ret.map(|_| request.seen.clone()).ok_or(Failed)
+        request.ret.map(|_| request.seen.iter().copied().flatten().collect()).ok_or(Failed)
     }
 
     /// Lets the time pass.
@@ -491,7 +536,7 @@ impl Script {
 
     /// The number in a block of a disk, whatever its engine thinks of it.
     pub fn on_disk(&self, node: usize, block: u64) -> u64 {
-        let sector = block * BLOCK_BYTES / types::SECTOR_BYTES;
+        let sector = block * BLOCK_BYTES / SECTOR_BYTES;
         self.world.nodes[node].disks[0].content(sector).tag().unwrap_or(u64::MAX)
     }
 
@@ -551,7 +596,7 @@ impl World {
         assert!(matches!(self.nodes[node].process, Process::Down), "node {node} runs");
         // Nothing is known any more about what differs, until the two are in sync again.
         self.defined = false;
-        let all = 0..disk.device_bytes() / types::SECTOR_BYTES;
+        let all = 0..disk.device_bytes() / SECTOR_BYTES;
         self.nodes[node].disks[volume] = disk;
         self.coverage_touch(volume, [all]);
         self.nodes[node].offline[volume] =

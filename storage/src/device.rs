@@ -3,14 +3,14 @@
 use crate::fault::{Faulty, Plan};
 use crate::file::BackingFile;
 use crate::inline::Inline;
-use crate::pool::Pool;
+use crate::pool::{Pool, THREADS};
 use crate::shared::{Geometry, Shared};
 use crate::uring::Uring;
 use crate::{Backend, Completion, DeviceError, MemoryDisk, Op, OpId, OpenError, OpenOptions};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
-use types::ByteRange;
+use types::{ByteRange, StatusMap};
 
 /// A backing device that is open. See the crate's page for what it promises and expects.
 #[derive(Debug)]
@@ -108,6 +108,13 @@ impl Device {
         self.shared().is_poisoned()
     }
 
+    /// Whether a request to zero is done without zeros being sent to the device, as far as is
+    /// known. A block device says so itself. Of a file it is believed until the first such request
+    /// finds otherwise: to try it would change the file.
+    pub fn zeroes_fast(&self, unmap: bool) -> bool {
+        self.shared().zeroes_fast(unmap)
+    }
+
     /// Queue a request of any alignment. It begins with the next [`Device::kick`] or wait.
     ///
     /// The queue has no bound of its own: the caller admits requests by their bytes.
@@ -202,6 +209,15 @@ impl Device {
         self.run_now(Op::Read(range))
     }
 
+    /// Say at once, blocking, which of these bytes read as zeros.
+    ///
+    /// # Errors
+    /// As the completion of the same request would have.
+    pub fn map_now(&self, range: ByteRange) -> Result<StatusMap, DeviceError> {
+        let map = self.run_now(Op::Map(range))?;
+        Ok(StatusMap::decode(&map).expect("a device encodes what it answers"))
+    }
+
     /// Write at once, blocking. Not together with requests in flight on the same range.
     ///
     /// # Errors
@@ -293,7 +309,7 @@ impl Memory {
 
 fn choose(file: BackingFile, backend: Backend) -> Result<Inner, OpenError> {
     let path = file.path.clone();
-    let pool = |file| match Pool::new(file) {
+    let pool = |file| match Pool::new(Arc::new(file), THREADS) {
         Ok(pool) => Ok(Inner::Pool(pool)),
         Err(error) => Err(OpenError::Backend { path: path.clone(), backend: "disk thread", error }),
     };

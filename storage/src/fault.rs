@@ -233,7 +233,7 @@ impl Faulty {
     /// The error of a request, with what else a failure does.
     fn fail(&self, op: &Op, fault: Fault) -> DeviceError {
         let shared = self.inner.shared();
-        if !matches!(op, Op::Read(_)) && shared.is_poisoned() {
+        if !op.kind().only_looks() && shared.is_poisoned() {
             return DeviceError::Poisoned;
         }
         let errno = match fault {

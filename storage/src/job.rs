@@ -13,6 +13,8 @@
 //!   deallocate  Zeroing → next piece, or else overwrites with zeros
 //!   flush       Flushing → next piece
 //! ```
+//!
+//! A map ([`Op::Map`]) is none: no ring knows its calls, see [`map`](crate::map).
 
 use crate::shared::{Shared, ZeroWay};
 use crate::{AlignedBuf, BufferPool, DeviceError, Op, OpKind};
@@ -366,6 +368,7 @@ fn pieces(op: Op, shared: &Shared) -> VecDeque<Piece> {
             }
         }
         Op::Flush => todo.push_back(Piece::Flush),
+        Op::Map(_) => unreachable!("a map is not done by a job"),
     }
     todo
 }

@@ -31,6 +31,7 @@
 //! - A failed flush is final: what was written may be gone although a later flush would succeed.
 //!   The device is poisoned then, and refuses every write and flush to come.
 //! - What was zeroed reads as zeros, whatever way the device has for it.
+//! - What a [`Op::Map`] says to be zeros, a read at some moment of it would have seen as zeros.
 //! - No buffer is freed while the kernel may touch it: dropping a device waits.
 
 mod buffer;
@@ -39,6 +40,7 @@ pub mod fault;
 mod file;
 mod inline;
 mod job;
+mod map;
 mod memory;
 mod op;
 mod open;

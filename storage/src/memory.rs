@@ -3,15 +3,17 @@
 use crate::shared::Shared;
 use crate::{DeviceError, Op};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use types::{BLOCK_BYTES, ByteRange};
+use types::{BLOCK_BYTES, BlockRange, ByteRange, StatusMap};
 
 struct Contents {
     now: Vec<u8>,
     /// What blocks held at the last flush, for those that were written since.
     durable: BTreeMap<u64, Vec<u8>>,
+    /// Blocks that were written, or zeroed and kept. The others are holes, and hold zeros.
+    kept: BTreeSet<u64>,
 }
 
 /// The medium of a device in memory. It outlives the device, as a disk outlives a machine: clones
@@ -26,7 +28,8 @@ impl MemoryDisk {
     pub fn new(bytes: u64) -> Self {
         let now =
             vec![0; usize::try_from(bytes).expect("memory is not larger than the address space")];
-        Self { contents: Arc::new(Mutex::new(Contents { now, durable: BTreeMap::new() })) }
+        let contents = Contents { now, durable: BTreeMap::new(), kept: BTreeSet::new() };
+        Self { contents: Arc::new(Mutex::new(contents)) }
     }
 
     /// Its size.
@@ -50,8 +53,9 @@ impl MemoryDisk {
         let mut contents = self.lock();
         let range = ByteRange::new(offset, data.len() as u64);
         contents.now[indices(range)].copy_from_slice(data);
-        for block in range.blocks().start..range.blocks().end {
+        for block in numbers(range.blocks()) {
             contents.durable.remove(&block);
+            contents.kept.insert(block);
         }
     }
 
@@ -61,6 +65,7 @@ impl MemoryDisk {
         for (block, old) in std::mem::take(&mut contents.durable) {
             let at = (block * BLOCK_BYTES) as usize;
             contents.now[at..at + old.len()].copy_from_slice(&old);
+            contents.kept.insert(block);
         }
     }
 
@@ -72,7 +77,7 @@ impl MemoryDisk {
     /// Do one request.
     pub(crate) fn run(&self, op: Op, shared: &Shared) -> Result<Bytes, DeviceError> {
         op.check(shared.geometry.bytes, shared.geometry.read_only)?;
-        if !matches!(op, Op::Read(_)) && shared.is_poisoned() {
+        if !op.kind().only_looks() && shared.is_poisoned() {
             return Err(DeviceError::Poisoned);
         }
         let mut contents = self.lock();
@@ -82,11 +87,17 @@ impl MemoryDisk {
             Op::Read(range) => Bytes::copy_from_slice(&contents.now[indices(range)]),
             Op::Write { range, data, .. } => {
                 contents.about_to_change(range);
+                contents.kept.extend(numbers(range.blocks()));
                 contents.now[indices(range)].copy_from_slice(&data);
                 Bytes::new()
             }
-            Op::Zero { range, .. } => {
+            Op::Zero { range, unmap, .. } => {
                 contents.about_to_change(range);
+                if unmap {
+                    contents.kept.retain(|block| !contains(range.whole_blocks(), *block));
+                } else {
+                    contents.kept.extend(numbers(range.blocks()));
+                }
                 contents.now[indices(range)].fill(0);
                 Bytes::new()
             }
@@ -94,10 +105,11 @@ impl MemoryDisk {
                 contents.durable.clear();
                 Bytes::new()
             }
+            Op::Map(range) => contents.map(range).encode().into(),
         };
         if fua {
             // Its whole blocks: what else of them was written may become durable earlier.
-            for block in range.blocks().start..range.blocks().end {
+            for block in numbers(range.blocks()) {
                 contents.durable.remove(&block);
             }
         }
@@ -113,11 +125,26 @@ impl Contents {
     /// Keep what is durable of the blocks of this range.
     fn about_to_change(&mut self, range: ByteRange) {
         let size = self.now.len() as u64;
-        for block in range.blocks().start..range.blocks().end {
+        for block in numbers(range.blocks()) {
             let start = block * BLOCK_BYTES;
             let old = &self.now[start as usize..(start + BLOCK_BYTES).min(size) as usize];
             self.durable.entry(block).or_insert_with(|| old.to_vec());
         }
+    }
+
+    fn map(&self, range: ByteRange) -> StatusMap {
+        let mut map = StatusMap::new();
+        for piece in range.split(BLOCK_BYTES) {
+            let flags = match self.kept.contains(&(piece.offset / BLOCK_BYTES)) {
+                false => StatusMap::HOLE | StatusMap::ZERO,
+                true if self.now[indices(piece)].iter().all(|byte| *byte == 0) => StatusMap::ZERO,
+                true => StatusMap::DATA,
+            };
+            if !map.push(piece.len, flags) {
+                break;
+            }
+        }
+        map
     }
 }
 
@@ -125,6 +152,14 @@ impl fmt::Debug for MemoryDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MemoryDisk({} bytes)", self.bytes())
     }
+}
+
+fn numbers(blocks: BlockRange) -> std::ops::Range<u64> {
+    blocks.start..blocks.end
+}
+
+fn contains(blocks: BlockRange, block: u64) -> bool {
+    numbers(blocks).contains(&block)
 }
 
 fn indices(range: ByteRange) -> std::ops::Range<usize> {

@@ -33,6 +33,9 @@ pub enum Op {
     },
     /// Make every write durable that was answered before this was submitted.
     Flush,
+    /// Say which of these bytes are data, and which read as zeros. Of any length: the answer, a
+    /// [`StatusMap`](types::StatusMap) as bytes, may end earlier.
+    Map(ByteRange),
 }
 
 impl Op {
@@ -43,13 +46,17 @@ impl Op {
             Self::Write { .. } => OpKind::Write,
             Self::Zero { .. } => OpKind::Zero,
             Self::Flush => OpKind::Flush,
+            Self::Map(_) => OpKind::Map,
         }
     }
 
     /// The bytes it is about; empty for a flush.
     pub const fn range(&self) -> ByteRange {
         match self {
-            Self::Read(range) | Self::Write { range, .. } | Self::Zero { range, .. } => *range,
+            Self::Read(range)
+            | Self::Write { range, .. }
+            | Self::Zero { range, .. }
+            | Self::Map(range) => *range,
             Self::Flush => ByteRange { offset: 0, len: 0 },
         }
     }
@@ -58,7 +65,7 @@ impl Op {
     pub const fn fua(&self) -> bool {
         match self {
             Self::Write { fua, .. } | Self::Zero { fua, .. } => *fua,
-            Self::Read(_) | Self::Flush => false,
+            Self::Read(_) | Self::Flush | Self::Map(_) => false,
         }
     }
 
@@ -109,6 +116,15 @@ pub enum OpKind {
     Zero,
     /// [`Op::Flush`].
     Flush,
+    /// [`Op::Map`].
+    Map,
+}
+
+impl OpKind {
+    /// Whether it leaves everything as it is: then it may be done also on a poisoned device.
+    pub(crate) const fn only_looks(self) -> bool {
+        matches!(self, Self::Read | Self::Map)
+    }
 }
 
 impl fmt::Display for OpKind {
@@ -118,6 +134,7 @@ impl fmt::Display for OpKind {
             Self::Write => "write",
             Self::Zero => "zero",
             Self::Flush => "flush",
+            Self::Map => "map",
         })
     }
 }
@@ -127,7 +144,7 @@ impl fmt::Display for OpKind {
 pub struct Completion {
     /// The id that it was submitted with.
     pub id: OpId,
-    /// The data of a read, nothing for the others; or why it failed.
+    /// The data of a read, the map of a [`Op::Map`], nothing for the others; or why it failed.
     pub result: Result<Bytes, DeviceError>,
 }
 

@@ -3,7 +3,7 @@
 use crate::BufferPool;
 use crate::buffer::BUFFER_ALIGN;
 use crate::file::BackingFile;
-use crate::shared::{Geometry, Shared};
+use crate::shared::{Geometry, Shared, ZeroWay};
 use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -164,8 +164,12 @@ pub(crate) async fn open(path: &Path, options: &OpenOptions) -> Result<BackingFi
         memory_align,
         zero_granule: zero_granule(block).max(sector).max(granule),
         read_only: options.read_only,
+        offloads_zeros: !is_block_device || offloads_zeros(&file),
     };
     let shared = Arc::new(Shared::new(geometry));
+    if sort == "tmpfs" {
+        shared.lacks_zero_way(ZeroWay::ZeroRange);
+    }
     let (path, sort, pool) = (path.to_path_buf(), sort.to_owned(), options.pool.clone());
     Ok(BackingFile { file, path, sort, shared, pool })
 }
@@ -294,6 +298,18 @@ fn direct_alignment(file: &File) -> Option<(u64, usize)> {
 fn takes_reads_of(file: &File, unit: u64) -> bool {
     let mut buf = BufferPool::new(0).alloc(unit as usize);
     rustix::io::pread(file, &mut buf[..], unit).is_ok()
+}
+
+/// Whether a block device has a command to zero, by the limits of its queue. A partition has that of
+/// the whole device.
+fn offloads_zeros(file: &File) -> bool {
+    let Ok(stat) = rustix::fs::fstat(file) else { return false };
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let limit = |queue: &str| {
+        let path = format!("/sys/dev/block/{major}:{minor}/{queue}/write_zeroes_max_bytes");
+        std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()
+    };
+    limit("queue").or_else(|| limit("../queue")).is_some_and(|bytes| bytes > 0)
 }
 
 fn zero_granule(block: u64) -> u64 {

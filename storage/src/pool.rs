@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How many calls may block at once. More than a disk has use for brings nothing but memory.
-const THREADS: usize = 8;
+pub(crate) const THREADS: usize = 8;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -34,16 +34,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Starts the threads.
+    /// Starts so many threads.
     ///
     /// # Errors
     /// When not one thread could be started.
-    pub(crate) fn new(file: BackingFile) -> std::io::Result<Self> {
-        let file = Arc::new(file);
+    pub(crate) fn new(file: Arc<BackingFile>, count: usize) -> std::io::Result<Self> {
         let work = Arc::new(Work { queue: Mutex::default(), changed: Condvar::new() });
         let (send, done) = unbounded_channel();
         let mut threads = Vec::new();
-        for _ in 0..THREADS {
+        for _ in 0..count {
             let (file, work, send) = (file.clone(), work.clone(), send.clone());
             let thread = std::thread::Builder::new().name("repd-disk".into());
             match thread.spawn(move || serve(&file, &work, &send)) {

@@ -21,6 +21,9 @@ pub(crate) struct Geometry {
     pub(crate) zero_granule: u64,
     /// Whether it is open for reading only.
     pub(crate) read_only: bool,
+    /// Whether what is behind it zeroes without anybody sending zeros. A block device may not: then
+    /// the kernel does it, and is as slow as we would be.
+    pub(crate) offloads_zeros: bool,
 }
 
 /// A way to zero without sending zeros.
@@ -96,6 +99,11 @@ impl Shared {
         }
     }
 
+    /// Whether no zeros will be sent to the device for a request to zero, as far as is known.
+    pub(crate) fn zeroes_fast(&self, unmap: bool) -> bool {
+        self.geometry.offloads_zeros && self.zero_way(unmap).is_some()
+    }
+
     pub(crate) fn lacks_zero_way(&self, way: ZeroWay) {
         match way {
             ZeroWay::PunchHole => &self.no_punch_hole,
@@ -117,7 +125,14 @@ impl Shared {
 impl Geometry {
     /// Memory takes anything.
     pub(crate) const fn of_memory(bytes: u64) -> Self {
-        Self { bytes, granule: 1, memory_align: 1, zero_granule: 1, read_only: false }
+        Self {
+            bytes,
+            granule: 1,
+            memory_align: 1,
+            zero_granule: 1,
+            read_only: false,
+            offloads_zeros: true,
+        }
     }
 
     /// Whether a buffer at this address can be used as it is for these bytes.

@@ -8,11 +8,14 @@
 //! One `fdatasync` runs at a time, and answers all flushes that waited for it to begin: the kernel
 //! tells an error of the write-back to one of two that run at once, and the other would lie.
 //!
+//! The ring has no call for a map: those are done by a thread, which is started for the first.
+//!
 //! The descriptor of the file is not registered with the ring: a registered one keeps the file (and
 //! so its lock) for tens of milliseconds after the process was killed.
 
 use crate::file::BackingFile;
 use crate::job::{Job, Step};
+use crate::pool::Pool;
 use crate::{Completion, Op, OpId};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, Probe, opcode, types::Fd, types::FsyncFlags};
@@ -21,6 +24,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::thread::ThreadId;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -49,12 +53,14 @@ struct Flushes {
 pub(crate) struct Uring {
     /// Before the file: a ring is closed first, then what it worked on.
     ring: AsyncFd<IoUring>,
-    pub(crate) file: BackingFile,
+    pub(crate) file: Arc<BackingFile>,
     owner: ThreadId,
     /// Every request that is not answered, with the buffers that the kernel writes to and reads.
     flights: Slab<Flight>,
     ready: VecDeque<usize>,
     flushes: Flushes,
+    /// Where maps are made, once one was asked for.
+    mapper: Option<Pool>,
     /// Entries given to the ring whose completion was not seen.
     issued: usize,
     done: Vec<Completion>,
@@ -73,11 +79,12 @@ impl Uring {
         };
         Ok(Self {
             ring,
-            file,
+            file: Arc::new(file),
             owner: std::thread::current().id(),
             flights: Slab::new(),
             ready: VecDeque::new(),
             flushes: Flushes::default(),
+            mapper: None,
             issued: 0,
             done: Vec::new(),
             reaped: Vec::new(),
@@ -85,15 +92,33 @@ impl Uring {
     }
 
     pub(crate) fn submit(&mut self, id: OpId, op: Op) {
+        if matches!(op, Op::Map(_)) {
+            return self.submit_map(id, op);
+        }
         let job = Job::new(op, &self.file.shared, &self.file.pool);
         let slot = self.flights.insert(Flight { id, job });
         self.ready.push_back(slot);
+    }
+
+    /// To look through a long file may take a while, and one thread is enough for that.
+    fn submit_map(&mut self, id: OpId, op: Op) {
+        if self.mapper.is_none() {
+            match Pool::new(self.file.clone(), 1) {
+                Ok(mapper) => self.mapper = Some(mapper),
+                Err(error) => tracing::warn!(%error, "no thread for maps; the ring's makes them"),
+            }
+        }
+        match &mut self.mapper {
+            Some(mapper) => mapper.submit(id, op),
+            None => self.done.push(Completion { id, result: self.file.run(op) }),
+        }
     }
 
     /// Give the kernel what is ready, as far as there is room.
     pub(crate) fn kick(&mut self) {
         let owner = self.owner;
         assert_eq!(std::thread::current().id(), owner, "a ring is used by the thread that made it");
+        self.mapper.iter_mut().for_each(Pool::kick);
         loop {
             self.fill();
             if self.ring.get_mut().submission().is_empty() {
@@ -123,24 +148,29 @@ impl Uring {
                 self.kick();
             }
         }
+        self.mapper.iter_mut().for_each(|mapper| mapper.try_completions(&mut self.done));
         out.append(&mut self.done);
     }
 
-    /// Waits until the ring has something. Nothing is lost when the future is dropped.
+    /// Waits until the ring or a map has something. Nothing is lost when the future is dropped.
     pub(crate) async fn wait(&mut self) {
         if self.has_unsubmitted() {
             // The kernel was short of memory: let others run, then try again.
             return tokio::task::yield_now().await;
         }
-        match self.ring.readable().await {
-            // Cleared before the caller looks, so what comes after the look sets it again.
-            Ok(mut guard) => guard.clear_ready(),
-            Err(error) => panic!("the runtime of the device has ended: {error}"),
+        tokio::select! {
+            ready = self.ring.readable() => match ready {
+                // Cleared before the caller looks, so what comes after the look sets it again.
+                Ok(mut guard) => guard.clear_ready(),
+                Err(error) => panic!("the runtime of the device has ended: {error}"),
+            },
+            completion = next_map(&mut self.mapper) => self.done.push(completion),
         }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.flights.len() + self.done.len()
+        let maps = self.mapper.as_ref().map_or(0, Pool::in_flight);
+        self.flights.len() + self.done.len() + maps
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
@@ -268,6 +298,14 @@ impl std::fmt::Debug for Uring {
             .field("file", &self.file.path)
             .field("issued", &self.issued)
             .finish()
+    }
+}
+
+/// The next map that is done; for ever if none was asked for.
+async fn next_map(mapper: &mut Option<Pool>) -> Completion {
+    match mapper {
+        Some(mapper) => mapper.completion().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod block_status;
 mod conflict;
 mod id;
 pub mod mutation;
@@ -13,6 +14,7 @@ mod range;
 mod state;
 mod time;
 
+pub use block_status::{StatusMap, StatusRun};
 pub use conflict::{ConflictCounts, ConflictKind};
 pub use id::{NodeId, VolumeId};
 pub use prng::Prng;

@@ -61,6 +61,7 @@ mutations! {
     SupersededEarly = "superseded-early": "a superseded write is answered before what took its place is on the disk";
     ReadNotHeld = "read-not-held": "a read's answer does not wait for unsettled writes";
     WaitThenRead = "wait-then-read": "a read waits for unsettled writes first, and reads then";
+    MapNotHeld = "map-not-held": "a map of what is allocated does not wait for unsettled writes";
     DropSettled = "drop-settled": "the peer is not told what has settled";
 
     // Sessions.
@@ -89,6 +90,7 @@ mutations! {
     ResyncUnlocked = "resync-unlocked": "clients write to what is being copied";
     StaleResyncData = "stale-resync-data": "what an older link asked for is sent by the new one";
     ReadMarked = "read-marked": "a target of a resync reads its own marked blocks";
+    MapMarked = "map-marked": "a target of a resync makes a map of its own marked blocks";
     MarksNotUnited = "marks-not-united": "the marks of the peer do not count";
 
     // Metadata and orders.

@@ -1,10 +1,10 @@
 //! Reads requests: many small ones with one receive, large payloads straight into their buffers.
 
 use super::buffers::{PayloadBuffers, VecBuffers};
-use crate::errno::Errno;
-use crate::export::ExportInfo;
-use crate::proto::RequestHeader;
-use crate::request::{BrokenRequest, Command, Header, Request, parse};
+use crate::negotiate::Terms;
+use crate::proto::ExtendedRequestHeader;
+use crate::reply::{Failure, Ticket};
+use crate::request::{BrokenRequest, Command, FILTER_MAX_BYTES, Fields, Header, Request, judge};
 use bytes::{Buf, Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
@@ -19,19 +19,20 @@ const RECEIVE_BYTES: usize = 64 << 10;
 /// less comes through the receive buffer, with the requests behind it.
 const DIRECT_BYTES: usize = 16 << 10;
 
+/// What may be there of a request that cannot be judged yet, and one byte more.
+const HEADER_MAX_BYTES: usize = size_of::<ExtendedRequestHeader>() + FILTER_MAX_BYTES;
+
 /// What the client has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A request to be done and answered.
     Request(Request),
-    /// A request that breaks a rule; to be answered with `errno`. The connection goes on.
+    /// A request that breaks a rule; to be answered with `failure`. The connection goes on.
     Reject {
         /// The request's.
-        cookie: u64,
+        ticket: Ticket,
         /// What the client is told.
-        errno: Errno,
-        /// What the log is told.
-        why: String,
+        failure: Failure,
     },
     /// The client goes away in order: what is in flight is finished and answered, then the
     /// connection is closed. There is no reply to this.
@@ -63,7 +64,7 @@ pub enum ConnectionError {
 #[derive(Debug)]
 pub struct RequestReader<R, P: PayloadBuffers = VecBuffers> {
     read: R,
-    export: ExportInfo,
+    terms: Terms,
     buffers: P,
     /// Received and not yet understood.
     received: BytesMut,
@@ -78,8 +79,8 @@ enum State<B> {
     Claim(Write),
     /// A WRITE is being received; `filled` bytes of `buf` are there.
     Payload { write: Write, buf: B, filled: usize },
-    /// The payload of a refused WRITE is thrown away; `left` bytes are still to come.
-    Drain { left: usize, reject: Incoming },
+    /// The payload of a refused request is thrown away; `left` bytes are still to come.
+    Drain { left: u64, reject: Incoming },
     /// The client has said that it goes.
     Disconnected,
     /// The stream is at its end or out of step.
@@ -88,29 +89,31 @@ enum State<B> {
 
 #[derive(Clone, Copy, Debug)]
 struct Write {
-    cookie: u64,
+    ticket: Ticket,
     range: ByteRange,
     fua: bool,
 }
 
 impl Write {
     fn len(&self) -> usize {
-        usize::try_from(self.range.len).expect("a payload is at most a u32 long")
+        usize::try_from(self.range.len).expect("a payload is bounded")
     }
 
     fn with(self, data: Bytes) -> Incoming {
-        let Self { cookie, range, fua } = self;
+        let Self { ticket, range, fua } = self;
         assert_eq!(data.len() as u64, range.len, "the buffer of a WRITE is as long as the WRITE");
-        Incoming::Request(Request { cookie, command: Command::Write { range, data, fua } })
+        Incoming::Request(Request { ticket, command: Command::Write { range, data, fua } })
     }
 }
 
 impl<R, P: PayloadBuffers> RequestReader<R, P> {
     /// A reader of `read`, which carries on after the bytes of `leftover`.
-    pub fn new(read: R, export: &ExportInfo, leftover: BytesMut, buffers: P) -> Self {
-        export.assert_valid();
-        let state = State::Header;
-        Self { read, export: export.clone(), buffers, received: leftover, state }
+    ///
+    /// # Panics
+    /// If the terms are for an export that breaks a rule which clients rely on.
+    pub fn new(read: R, terms: Terms, leftover: BytesMut, buffers: P) -> Self {
+        terms.export.assert_valid();
+        Self { read, terms, buffers, received: leftover, state: State::Header }
     }
 
     /// The next request if it has wholly been received already, so that a turn of a loop takes
@@ -165,9 +168,10 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
                     return Poll::Ready(Ok(Some(self.finish_write())));
                 }
                 State::Drain { left, .. } => {
-                    let here = (*left).min(self.received.len());
+                    let here =
+                        self.received.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     self.received.advance(here);
-                    *left -= here;
+                    *left -= here as u64;
                     if *left > 0 {
                         return Poll::Ready(Ok(None));
                     }
@@ -186,24 +190,25 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
     /// Takes one header from what was received. `None`: it is not all there. `Some(None)`: the
     /// state says what follows.
     fn header(&mut self) -> Result<Option<Option<Incoming>>, BrokenRequest> {
-        use zerocopy::FromBytes;
-        let Ok((header, _)) = RequestHeader::ref_from_prefix(&self.received) else {
+        let Some((fields, header_len)) = Fields::read(&self.received, self.terms.replies)? else {
             return Ok(None);
         };
-        let header = parse(header, &self.export)?;
-        self.received.advance(size_of::<RequestHeader>());
+        let whole = header_len + fields.filter_bytes();
+        let Some(filter) = self.received.get(header_len..whole) else { return Ok(None) };
+        let header = judge(&fields, filter, &self.terms)?;
+        self.received.advance(whole);
         Ok(Some(match header {
             Header::Ready(request) => Some(Incoming::Request(request)),
-            Header::Write { cookie, range, fua } if range.is_empty() => {
-                Some(Write { cookie, range, fua }.with(Bytes::new()))
+            Header::Write { ticket, range, fua } if range.is_empty() => {
+                Some(Write { ticket, range, fua }.with(Bytes::new()))
             }
-            Header::Write { cookie, range, fua } => {
-                self.state = State::Claim(Write { cookie, range, fua });
+            Header::Write { ticket, range, fua } => {
+                self.state = State::Claim(Write { ticket, range, fua });
                 None
             }
-            Header::Refused { cookie, errno, why, payload } => {
-                let reject = Incoming::Reject { cookie, errno, why };
-                self.state = State::Drain { left: payload as usize, reject };
+            Header::Refused { ticket, failure, payload } => {
+                let reject = Incoming::Reject { ticket, failure };
+                self.state = State::Drain { left: payload, reject };
                 None
             }
             Header::Disconnect => {
@@ -271,7 +276,7 @@ impl<R: AsyncRead + Unpin, P: PayloadBuffers> RequestReader<R, P> {
                 return Poll::Ready(Ok(rest.filled().len()));
             }
         }
-        assert!(self.received.len() < size_of::<RequestHeader>(), "what is there is taken first");
+        assert!(self.received.len() < HEADER_MAX_BYTES, "what is there is taken first");
         self.received.reserve(RECEIVE_BYTES - self.received.len());
         pin!(self.read.read_buf(&mut self.received)).poll(cx)
     }

@@ -1,7 +1,6 @@
 //! Writes replies: many with one vectored write.
 
-use crate::errno::Errno;
-use crate::reply::simple_header;
+use crate::reply::{Answer, Failure, Replies, Ticket};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +21,7 @@ const SLICES: usize = 64;
 #[derive(Debug)]
 pub struct ReplyWriter<W> {
     write: W,
+    replies: Replies,
     /// What is still to be written, in order.
     queue: VecDeque<Bytes>,
     /// Headers and short data behind the queue's last element.
@@ -30,26 +30,26 @@ pub struct ReplyWriter<W> {
 }
 
 impl<W> ReplyWriter<W> {
-    /// A writer to `write`, with nothing queued.
-    pub fn new(write: W) -> Self {
-        Self { write, queue: VecDeque::new(), tail: BytesMut::new(), pending_bytes: 0 }
+    /// A writer to `write` of replies in this form, with nothing queued.
+    pub fn new(write: W, replies: Replies) -> Self {
+        let (queue, tail) = (VecDeque::new(), BytesMut::new());
+        Self { write, replies, queue, tail, pending_bytes: 0 }
     }
 
-    /// Queues the reply to the request with this cookie. A successful READ is answered with
-    /// exactly as many bytes as it asked for, everything else with none.
-    pub fn push(&mut self, cookie: u64, reply: Result<Bytes, Errno>) {
-        let (data, error) = match reply {
-            Ok(data) => (data, None),
-            Err(errno) => (Bytes::new(), Some(errno)),
-        };
-        let header = simple_header(cookie, error);
-        self.pending_bytes += header.len() + data.len();
-        self.tail.extend_from_slice(&header);
-        if data.len() <= COPY_BYTES {
-            self.tail.extend_from_slice(&data);
-        } else {
-            self.seal_tail();
-            self.queue.push_back(data);
+    /// Queues the reply to a request.
+    pub fn push(&mut self, ticket: Ticket, result: Result<Answer, Failure>) {
+        let before = self.tail.len();
+        self.replies.encode(ticket, &result, &mut self.tail);
+        self.pending_bytes += self.tail.len() - before;
+        let Ok(Answer::Data(pieces)) = result else { return };
+        for data in pieces {
+            self.pending_bytes += data.len();
+            if data.len() <= COPY_BYTES {
+                self.tail.extend_from_slice(&data);
+            } else {
+                self.seal_tail();
+                self.queue.push_back(data);
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //! be sent in one piece: nbd-client reads some replies with a single call.
 
 use super::option::Wanted;
-use super::{NegotiationError, TEXT_MAX, Turn};
+use super::{Agreed, Negotiation, NegotiationError, TEXT_MAX, Terms, Turn};
+use crate::context::Contexts;
 use crate::export::{ExportInfo, Refusal, cut};
 use crate::proto::{
     EXPORT_NAME_PADDING, OPTION_REPLY_MAGIC, OptionReplyHeader, info, option, reply,
@@ -36,6 +37,7 @@ impl ListQuestion {
 pub struct FindQuestion {
     pub(super) name: String,
     pub(super) wanted: Wanted,
+    pub(super) agreed: Agreed,
 }
 
 impl FindQuestion {
@@ -47,7 +49,10 @@ impl FindQuestion {
     /// Describes the export to the client, or says why not.
     pub fn answer(self, found: Result<ExportInfo, Refusal>, output: &mut BytesMut) {
         match found {
-            Ok(export) => put_export(output, option::INFO, &export, self.wanted),
+            Ok(export) => {
+                let terms = self.agreed.terms(&self.name, export);
+                put_export(output, option::INFO, &terms, self.wanted);
+            }
             Err(refusal) => put_refusal(output, option::INFO, &self.name, &refusal),
         }
     }
@@ -58,6 +63,7 @@ impl FindQuestion {
 pub struct OpenQuestion {
     name: String,
     asked: Asked,
+    agreed: Agreed,
 }
 
 #[derive(Debug)]
@@ -67,12 +73,12 @@ enum Asked {
 }
 
 impl OpenQuestion {
-    pub(super) fn by_go(name: String, wanted: Wanted) -> Self {
-        Self { name, asked: Asked::Go(wanted) }
+    pub(super) fn by_go(name: String, wanted: Wanted, agreed: Agreed) -> Self {
+        Self { name, asked: Asked::Go(wanted), agreed }
     }
 
-    pub(super) fn by_export_name(name: String, no_zeroes: bool) -> Self {
-        Self { name, asked: Asked::ExportName { no_zeroes } }
+    pub(super) fn by_export_name(name: String, no_zeroes: bool, agreed: Agreed) -> Self {
+        Self { name, asked: Asked::ExportName { no_zeroes }, agreed }
     }
 
     /// The name that the client asks for, possibly empty.
@@ -83,25 +89,78 @@ impl OpenQuestion {
     /// Begins the transmission phase, or says why not; then a client that used GO may go on with
     /// other options.
     pub fn answer(self, opened: Result<ExportInfo, Refusal>, output: &mut BytesMut) -> Turn {
+        let opened = opened.map(|export| self.agreed.terms(&self.name, export));
         match (self.asked, opened) {
-            (Asked::Go(wanted), Ok(export)) => {
-                put_export(output, option::GO, &export, wanted);
-                Turn::Done(export)
+            (Asked::Go(wanted), Ok(terms)) => {
+                put_export(output, option::GO, &terms, wanted);
+                Turn::Done(terms)
             }
             (Asked::Go(_), Err(refusal)) => {
                 put_refusal(output, option::GO, &self.name, &refusal);
                 Turn::Answered
             }
-            (Asked::ExportName { no_zeroes }, Ok(export)) => {
-                export.assert_valid();
-                output.put_u64(export.size);
-                output.put_u16(export.transmission_flags());
+            (Asked::ExportName { no_zeroes }, Ok(terms)) => {
+                terms.export.assert_valid();
+                output.put_u64(terms.export.size);
+                output.put_u16(terms.transmission_flags());
                 output.put_bytes(0, if no_zeroes { 0 } else { EXPORT_NAME_PADDING });
-                Turn::Done(export)
+                Turn::Done(terms)
             }
             (Asked::ExportName { .. }, Err(refusal)) => {
                 Turn::Close(NegotiationError::Refused { name: self.name, why: refusal.to_string() })
             }
+        }
+    }
+}
+
+/// LIST_META_CONTEXT or SET_META_CONTEXT: is there this export?
+#[derive(Debug)]
+pub struct ContextQuestion {
+    name: String,
+    contexts: Contexts,
+    set: bool,
+}
+
+impl ContextQuestion {
+    /// A list without queries asks for every context, and a namespace for all that are in it. What
+    /// is selected must be called by its whole name. What is not known is left out.
+    pub(super) fn new(name: String, queries: &[String], set: bool) -> Self {
+        let contexts = Contexts::only(|context| match set {
+            true => queries.iter().any(|query| query == context.name()),
+            false => queries.is_empty() || queries.iter().any(|query| context.is_listed_by(query)),
+        });
+        Self { name, contexts, set }
+    }
+
+    /// The name that the client asks for, possibly empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names the contexts to the client, and has them selected if that was asked for; or says why
+    /// not.
+    pub fn answer(
+        self,
+        found: Result<ExportInfo, Refusal>,
+        negotiation: &mut Negotiation,
+        output: &mut BytesMut,
+    ) {
+        let Self { name, contexts, set } = self;
+        let option = if set { option::SET_META_CONTEXT } else { option::LIST_META_CONTEXT };
+        if let Err(refusal) = found {
+            return put_refusal(output, option, &name, &refusal);
+        }
+        let mut entry = BytesMut::new();
+        for context in contexts.iter() {
+            entry.clear();
+            // In a list the number means nothing yet, and is to be zero.
+            entry.put_u32(if set { context.id() } else { 0 });
+            entry.put_slice(context.name().as_bytes());
+            put(output, option, reply::META_CONTEXT, &entry);
+        }
+        put(output, option, reply::ACK, &[]);
+        if set {
+            negotiation.agreed.selected = Some((name, contexts));
         }
     }
 }
@@ -132,6 +191,7 @@ fn put_refusal(output: &mut BytesMut, option: u32, name: &str, refusal: &Refusal
     let kind = match refusal {
         Refusal::Unknown => reply::ERR_UNKNOWN,
         Refusal::Policy(_) => reply::ERR_POLICY,
+        Refusal::TlsRequired => reply::ERR_TLS_REQD,
         Refusal::Shutdown(_) => reply::ERR_SHUTDOWN,
     };
     // The client's own words come back cut and escaped: they may be long, and go to a terminal.
@@ -139,7 +199,8 @@ fn put_refusal(output: &mut BytesMut, option: u32, name: &str, refusal: &Refusal
     put_error(output, option, kind, &format!("export {name:?}: {refusal}"));
 }
 
-fn put_export(output: &mut BytesMut, option: u32, export: &ExportInfo, wanted: Wanted) {
+fn put_export(output: &mut BytesMut, option: u32, terms: &Terms, wanted: Wanted) {
+    let export = &terms.export;
     export.assert_valid();
     let mut piece = BytesMut::new();
     let mut put_info = |kind: u16, fill: &dyn Fn(&mut BytesMut)| {
@@ -150,7 +211,7 @@ fn put_export(output: &mut BytesMut, option: u32, export: &ExportInfo, wanted: W
     };
     put_info(info::EXPORT, &|piece| {
         piece.put_u64(export.size);
-        piece.put_u16(export.transmission_flags());
+        piece.put_u16(terms.transmission_flags());
     });
     if wanted.name {
         put_info(info::NAME, &|piece| piece.put_slice(export.name.as_bytes()));

@@ -2,30 +2,37 @@
 //! It reads no socket, knows no clock and waits for nothing; [`crate::negotiate()`] drives it.
 //!
 //! ```text
-//!            greeting sent                           option, answered
-//!                 │                                     ┌──────┐
-//!                 ▼                                     ▼      │
-//!          ┌─────────────┐  4 bytes of flags  ┌──────────────────┐  GO, EXPORT_NAME   ┌──────┐
-//!          │ ClientFlags │ ─────────────────► │     Options      │ ─────────────────► │ Done │
-//!          └─────────────┘                    └──────────────────┘   export opened    └──────┘
-//!                 │ unknown flags                 │ ABORT, bad magic, data too long, too many
-//!                 ▼                               ▼ options, EXPORT_NAME refused
-//!               Close                           Close
+//!            greeting sent                          option, answered
+//!                 │                                    ┌──────┐
+//!                 ▼                                    ▼      │
+//!          ┌─────────────┐  4 bytes of flags  ┌─────────────────┐  GO, EXPORT_NAME   ┌──────┐
+//!          │ ClientFlags │ ─────────────────► │     Options     │ ─────────────────► │ Done │
+//!          └─────────────┘                    └─────────────────┘   export opened    └──────┘
+//!                 │ unknown flags                │ ABORT, bad magic, data too long, too many
+//!                 ▼                              ▼ options, EXPORT_NAME refused
+//!               Close                          Close
 //! ```
 //!
 //! What concerns exports is not decided here: the turn holds a question, and the question takes
 //! the answer. An option that is wrong in itself gets an error and leaves the stream in step,
 //! because its data has been consumed by its own length and not by what is in it.
+//!
+//! STARTTLS leads from Options back to Options, over [`Turn::StartTls`]: everything that was agreed
+//! on before is forgotten, and bytes that are already there behind it end the connection, since
+//! somebody between the two could have put them there in the clear.
 
 mod answer;
+mod hear;
 mod option;
 
-pub use answer::{FindQuestion, ListQuestion, OpenQuestion};
+pub use answer::{ContextQuestion, FindQuestion, ListQuestion, OpenQuestion};
 
-use crate::export::ExportInfo;
+use crate::context::Contexts;
+use crate::export::{ExportInfo, Refusal};
 use crate::proto::{
     Greeting, NBD_MAGIC, OPTION_MAGIC, OptionHeader, handshake, option as number, reply,
 };
+use crate::reply::Replies;
 use bytes::{Buf, Bytes, BytesMut};
 use std::time::Duration;
 use zerocopy::{FromBytes, IntoBytes};
@@ -47,6 +54,64 @@ pub struct Negotiation {
     phase: Phase,
     /// Options heard so far.
     options: u32,
+    tls: Tls,
+    agreed: Agreed,
+}
+
+/// Whether the client is within TLS, and if not, whether it may or must go there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// In the clear, and there is no other way.
+    Off,
+    /// In the clear, and it may begin TLS.
+    Allowed,
+    /// In the clear, and it must begin TLS before anything else.
+    Required,
+    /// Within TLS.
+    Active,
+}
+
+/// What the client and the server have agreed on besides an export.
+#[derive(Clone, Debug, Default)]
+struct Agreed {
+    replies: Replies,
+    /// The contexts that were selected last, and the name of the export for which.
+    selected: Option<(String, Contexts)>,
+}
+
+impl Agreed {
+    /// The terms for this export, which the client calls `name`: what was selected counts only for the
+    /// name that it was selected with.
+    fn terms(&self, name: &str, export: ExportInfo) -> Terms {
+        let contexts = match &self.selected {
+            Some((selected, contexts)) if selected == name => *contexts,
+            _ => Contexts::default(),
+        };
+        Terms { export, replies: self.replies, contexts }
+    }
+}
+
+/// What the transmission phase goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The export, as the client was told of it.
+    pub export: ExportInfo,
+    /// The form of replies, and of requests.
+    pub replies: Replies,
+    /// What BLOCK_STATUS tells; if nothing, there is no BLOCK_STATUS.
+    pub contexts: Contexts,
+}
+
+impl Terms {
+    /// The terms of a client that has agreed on nothing: simple replies, no BLOCK_STATUS.
+    pub fn simple(export: ExportInfo) -> Self {
+        Self { export, replies: Replies::Simple, contexts: Contexts::default() }
+    }
+
+    /// The flags that the client is told.
+    pub fn transmission_flags(&self) -> u16 {
+        self.export.transmission_flags(self.replies, self.contexts)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +139,10 @@ pub enum Turn {
     Answered,
     /// The exports must be asked.
     Ask(Question),
+    /// TLS begins, and [`Negotiation::tls_begun`] goes on within it. The input is empty.
+    StartTls,
     /// The transmission phase begins. What is left of the input belongs to it.
-    Done(ExportInfo),
+    Done(Terms),
     /// The connection ends.
     Close(NegotiationError),
 }
@@ -89,6 +156,8 @@ pub enum Question {
     Find(FindQuestion),
     /// May this export be used, now?
     Open(OpenQuestion),
+    /// Is there this export, so that its contexts can be listed or selected?
+    Contexts(ContextQuestion),
 }
 
 /// Why no transmission phase follows.
@@ -114,6 +183,10 @@ pub enum NegotiationError {
         /// Why it is not given.
         why: String,
     },
+    /// The handshake of TLS failed: the client does not trust this server, or this server does
+    /// not trust the client, or what the client spoke was no TLS.
+    #[error("TLS with the client failed: {0}")]
+    Tls(std::io::Error),
     /// The socket failed.
     #[error("the connection failed during the negotiation")]
     Io(#[from] std::io::Error),
@@ -129,14 +202,28 @@ impl NegotiationError {
 
 impl Negotiation {
     /// Begins: puts the greeting into `output`.
-    pub fn begin(output: &mut BytesMut) -> Self {
+    pub fn begin(tls: Tls, output: &mut BytesMut) -> Self {
         let greeting = Greeting {
             nbd_magic: NBD_MAGIC.into(),
             option_magic: OPTION_MAGIC.into(),
             flags: (handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES).into(),
         };
         output.extend_from_slice(greeting.as_bytes());
-        Self { phase: Phase::ClientFlags, options: 0 }
+        Self { phase: Phase::ClientFlags, options: 0, tls, agreed: Agreed::default() }
+    }
+
+    /// The client is within TLS from now on. What it said before may have been anybody's.
+    ///
+    /// # Panics
+    /// If it was not [`Turn::StartTls`] that came last.
+    pub fn tls_begun(&mut self) {
+        assert!(
+            matches!(self.tls, Tls::Allowed | Tls::Required),
+            "TLS begins while {:?}",
+            self.tls
+        );
+        self.tls = Tls::Active;
+        self.agreed = Agreed::default();
     }
 
     /// Takes at most one option from the beginning of `input`, and puts what it answers at the
@@ -177,8 +264,50 @@ impl Negotiation {
             let name = number::name(number);
             return Err(format!("{name} ({number}) by a client that has not said FIXED_NEWSTYLE"));
         }
-        Ok(hear(number, data, flags, output))
+        if number == number::STARTTLS {
+            return self.start_tls(&data, input, output);
+        }
+        if self.tls == Tls::Required && number != number::ABORT {
+            return Ok(demand_tls(number, output));
+        }
+        Ok(self.hear(number, data, flags, output))
     }
+
+    /// Where it is offered, TLS begins; and nothing may be there already that would be taken for
+    /// the client's although it came in the clear.
+    fn start_tls(
+        &self,
+        data: &[u8],
+        input: &BytesMut,
+        output: &mut BytesMut,
+    ) -> Result<Turn, String> {
+        let (kind, why) = match self.tls {
+            _ if !data.is_empty() => {
+                (reply::ERR_INVALID, format!("STARTTLS takes no data, {} bytes came", data.len()))
+            }
+            Tls::Off => (reply::ERR_POLICY, "TLS is not set up at this server".to_owned()),
+            Tls::Active => (reply::ERR_INVALID, "this is within TLS already".to_owned()),
+            Tls::Allowed | Tls::Required if !input.is_empty() => {
+                return Err(format!("{} bytes in the clear behind STARTTLS", input.len()));
+            }
+            Tls::Allowed | Tls::Required => {
+                answer::put(output, number::STARTTLS, reply::ACK, &[]);
+                return Ok(Turn::StartTls);
+            }
+        };
+        answer::put_error(output, number::STARTTLS, kind, &why);
+        Ok(Turn::Answered)
+    }
+}
+
+/// The answer to anything that must not be said in the clear.
+fn demand_tls(number: u32, output: &mut BytesMut) -> Turn {
+    if number == number::EXPORT_NAME {
+        let (name, why) = (String::new(), Refusal::TlsRequired.to_string());
+        return Turn::Close(NegotiationError::Refused { name, why });
+    }
+    answer::put_error(output, number, reply::ERR_TLS_REQD, &Refusal::TlsRequired.to_string());
+    Turn::Answered
 }
 
 /// One whole option from the beginning of `input`, if it is there: its number and its data.
@@ -197,45 +326,6 @@ fn take_option(input: &mut BytesMut) -> Result<Option<(u32, Bytes)>, String> {
     }
     input.advance(size_of::<OptionHeader>());
     Ok(Some((number, input.split_to(len).freeze())))
-}
-
-/// Answers an option, or asks what it needs to be answered.
-fn hear(number: u32, data: Bytes, flags: ClientFlags, output: &mut BytesMut) -> Turn {
-    let question = match number {
-        number::EXPORT_NAME => match option::name(&data) {
-            Ok(name) => Question::Open(OpenQuestion::by_export_name(name, flags.no_zeroes)),
-            Err(why) => {
-                let name = String::from_utf8_lossy(&data[..data.len().min(64)]).into_owned();
-                return Turn::Close(NegotiationError::Refused { name, why });
-            }
-        },
-        number::ABORT => {
-            answer::put(output, number, reply::ACK, &[]);
-            return Turn::Close(NegotiationError::Aborted);
-        }
-        number::LIST if data.is_empty() => Question::List(ListQuestion),
-        number::LIST => {
-            let why = format!("LIST takes no data, {} bytes came with it", data.len());
-            answer::put_error(output, number, reply::ERR_INVALID, &why);
-            return Turn::Answered;
-        }
-        number::INFO | number::GO => match option::info_request(&data) {
-            Ok((name, wanted)) if number == number::GO => {
-                Question::Open(OpenQuestion::by_go(name, wanted))
-            }
-            Ok((name, wanted)) => Question::Find(FindQuestion { name, wanted }),
-            Err(why) => {
-                answer::put_error(output, number, reply::ERR_INVALID, &why);
-                return Turn::Answered;
-            }
-        },
-        _ => {
-            let why = format!("{} ({number}) is not supported here", number::name(number));
-            answer::put_error(output, number, reply::ERR_UNSUP, &why);
-            return Turn::Answered;
-        }
-    };
-    Turn::Ask(question)
 }
 
 #[cfg(test)]

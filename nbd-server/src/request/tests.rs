@@ -1,31 +1,42 @@
 use super::*;
+use crate::export::ExportInfo;
 use command::{CACHE, DISC, FLUSH, READ, TRIM, WRITE, WRITE_ZEROES};
 
 const FUA: u16 = command_flag::FUA;
 const NO_HOLE: u16 = command_flag::NO_HOLE;
-const DF: u16 = 1 << 2;
-const REQ_ONE: u16 = 1 << 3;
-const FAST_ZERO: u16 = 1 << 4;
+const DF: u16 = command_flag::DF;
+const REQ_ONE: u16 = command_flag::REQ_ONE;
+const FAST_ZERO: u16 = command_flag::FAST_ZERO;
+const PAYLOAD_LEN: u16 = command_flag::PAYLOAD_LEN;
 const SIZE: u64 = 1 << 30;
-const MAX: u32 = 32 << 20;
 
 fn export() -> ExportInfo {
     ExportInfo::new("r0/0", SIZE)
 }
 
-fn header(command: u16, flags: u16, offset: u64, len: u32) -> RequestHeader {
-    RequestHeader {
-        magic: REQUEST_MAGIC.into(),
-        flags: flags.into(),
-        command: command.into(),
-        cookie: 7.into(),
-        offset: offset.into(),
-        len: len.into(),
-    }
+fn simple() -> Terms {
+    Terms::simple(export())
 }
 
-fn ask(command: u16, flags: u16, offset: u64, len: u32) -> Result<Command, Errno> {
-    ask_of(&export(), command, flags, offset, len)
+fn structured() -> Terms {
+    Terms { replies: Replies::Structured, contexts: Contexts::ALL, ..simple() }
+}
+
+fn extended() -> Terms {
+    Terms { replies: Replies::Extended, contexts: Contexts::ALL, ..simple() }
+}
+
+fn fields(command: u16, flags: u16, offset: u64, len: u64, terms: &Terms) -> Fields {
+    let payload = match terms.replies {
+        Replies::Extended => flags & PAYLOAD_LEN != 0,
+        Replies::Simple | Replies::Structured => command == WRITE,
+    };
+    let payload = if payload { len } else { 0 };
+    Fields { flags, command, ticket: Ticket { cookie: 7, offset }, len, payload }
+}
+
+fn ask(command: u16, flags: u16, offset: u64, len: u64) -> Result<Command, Errno> {
+    ask_by(&simple(), command, flags, offset, len)
 }
 
 fn ask_of(
@@ -33,18 +44,32 @@ fn ask_of(
     command: u16,
     flags: u16,
     offset: u64,
-    len: u32,
+    len: u64,
 ) -> Result<Command, Errno> {
-    let header = parse(&header(command, flags, offset, len), export).expect("not broken");
-    match header {
-        Header::Ready(Request { cookie: 7, command }) => Ok(command),
-        Header::Write { cookie: 7, range, fua } => {
+    ask_by(&Terms::simple(export.clone()), command, flags, offset, len)
+}
+
+fn ask_by(
+    terms: &Terms,
+    command: u16,
+    flags: u16,
+    offset: u64,
+    len: u64,
+) -> Result<Command, Errno> {
+    let fields = fields(command, flags, offset, len, terms);
+    match judge(&fields, &[], terms).expect("not broken") {
+        Header::Ready(Request { ticket, command }) => {
+            assert_eq!(ticket, fields.ticket);
+            Ok(command)
+        }
+        Header::Write { ticket, range, fua } => {
+            assert_eq!(ticket, fields.ticket);
             Ok(Command::Write { range, data: Bytes::new(), fua })
         }
-        Header::Refused { cookie: 7, errno, why, payload } => {
-            assert!(!why.is_empty());
-            assert_eq!(payload, if command == WRITE { len } else { 0 });
-            Err(errno)
+        Header::Refused { ticket, failure, payload } => {
+            assert!(!failure.why.is_empty());
+            assert_eq!((ticket, payload), (fields.ticket, fields.payload));
+            Err(failure.errno)
         }
         other => panic!("{other:?}"),
     }
@@ -55,7 +80,7 @@ fn write(offset: u64, len: u64, fua: bool) -> Command {
 }
 
 fn zero(offset: u64, len: u64, unmap: bool, fua: bool) -> Command {
-    Command::Zero { range: ByteRange::new(offset, len), unmap, fua }
+    Command::Zero { range: ByteRange::new(offset, len), unmap, fua, fast: false }
 }
 
 #[test]
@@ -71,8 +96,8 @@ fn commands_become_what_they_mean() {
     assert_eq!(ask(CACHE, 0, 4096, 512), Ok(Command::Cache(range)));
     assert_eq!(ask(FLUSH, 0, 0, 0), Ok(Command::Flush));
     assert_eq!(ask(FLUSH, 0, 99, 99), Ok(Command::Flush), "reserved fields are not looked at");
-    let disconnect = parse(&header(DISC, 0xffff, u64::MAX, 9), &export());
-    assert_eq!(disconnect, Ok(Header::Disconnect));
+    let disconnect = fields(DISC, 0xffff, u64::MAX, 9, &simple());
+    assert_eq!(judge(&disconnect, &[], &simple()), Ok(Header::Disconnect));
 }
 
 #[test]
@@ -85,9 +110,10 @@ fn fua_is_allowed_on_every_command() {
 #[test]
 fn flags_that_were_not_agreed_are_invalid() {
     for command in [READ, WRITE, FLUSH, TRIM, CACHE, WRITE_ZEROES] {
-        for flag in [DF, REQ_ONE, FAST_ZERO, 1 << 5, 1 << 15] {
+        for flag in [DF, REQ_ONE, FAST_ZERO, PAYLOAD_LEN, 1 << 15] {
             let name = command::name(command);
-            assert_eq!(ask(command, flag, 0, 512), Err(Errno::Inval), "{name} 0x{flag:x}");
+            let is_agreed = command == WRITE_ZEROES && flag == FAST_ZERO;
+            assert_eq!(ask(command, flag, 0, 512).is_ok(), is_agreed, "{name} 0x{flag:x}");
         }
         if command != WRITE_ZEROES {
             assert_eq!(ask(command, NO_HOLE, 0, 512), Err(Errno::Inval));
@@ -124,28 +150,125 @@ fn the_last_byte_is_in_and_the_next_is_out() {
 
 #[test]
 fn payloads_are_limited_and_zeros_are_not() {
-    assert!(ask(READ, 0, 0, MAX).is_ok());
-    assert_eq!(ask(READ, 0, 0, MAX + 1), Err(Errno::Inval));
-    assert!(ask(WRITE, 0, 0, MAX).is_ok());
-    assert_eq!(ask(WRITE, 0, 0, MAX + 1), Err(Errno::Inval));
+    const MAX: u64 = SERVED_MAX_BYTES;
+    for command in [READ, WRITE] {
+        assert!(ask(command, 0, 0, MAX).is_ok());
+        assert_eq!(ask(command, 0, 0, MAX + 1), Err(Errno::Inval));
+    }
     let large = ExportInfo::new("r0/0", 1 << 40);
     for command in [TRIM, WRITE_ZEROES, CACHE] {
-        assert!(ask_of(&large, command, 0, 0, u32::MAX).is_ok(), "{}", command::name(command));
+        assert!(
+            ask_of(&large, command, 0, 0, u32::MAX.into()).is_ok(),
+            "{}",
+            command::name(command)
+        );
+        let whole = Terms { export: large.clone(), ..extended() };
+        assert!(ask_by(&whole, command, 0, 0, 1 << 40).is_ok(), "{}", command::name(command));
     }
 }
 
 #[test]
 fn a_refused_payload_is_drained_up_to_a_bound() {
-    let at = |len| parse(&header(WRITE, 0, 0, len), &export());
-    assert!(
-        matches!(at(DRAIN_MAX_BYTES), Ok(Header::Refused { payload: DRAIN_MAX_BYTES, .. })),
-        "thrown away"
-    );
-    assert_eq!(at(DRAIN_MAX_BYTES + 1), Err(BrokenRequest::Payload(DRAIN_MAX_BYTES + 1)));
-    assert_eq!(at(u32::MAX), Err(BrokenRequest::Payload(u32::MAX)));
+    let at = |terms: &Terms, command, flags, len| {
+        judge(&fields(command, flags, 0, len, terms), &[], terms)
+    };
+    let max = DRAIN_MAX_BYTES;
+    let drained = at(&simple(), WRITE, 0, max);
+    assert!(matches!(drained, Ok(Header::Refused { payload: DRAIN_MAX_BYTES, .. })));
+    let broken = Err(BrokenRequest::Payload(max + 1, max));
+    assert_eq!(at(&simple(), WRITE, 0, max + 1), broken);
     // No payload follows any other command, however long it says to be.
-    let read = parse(&header(READ, 0, 0, u32::MAX), &export());
+    let read = at(&simple(), READ, 0, u32::MAX.into());
     assert!(matches!(read, Ok(Header::Refused { payload: 0, .. })));
+    // With extended headers any command may have one.
+    let drained = at(&extended(), READ, PAYLOAD_LEN, 5000);
+    assert!(matches!(drained, Ok(Header::Refused { payload: 5000, .. })));
+    let max = SERVED_MAX_BYTES;
+    for command in [READ, WRITE, command::BLOCK_STATUS, 77] {
+        let broken = Err(BrokenRequest::Payload(max + 1, max));
+        assert_eq!(at(&extended(), command, PAYLOAD_LEN, max + 1), broken);
+    }
+}
+
+#[test]
+fn with_extended_headers_a_write_says_that_it_has_a_payload() {
+    assert_eq!(ask_by(&extended(), WRITE, PAYLOAD_LEN | FUA, 0, 5), Ok(write(0, 5, true)));
+    assert_eq!(ask_by(&extended(), WRITE, 0, 0, 5), Err(Errno::Inval));
+    assert_eq!(ask_by(&structured(), WRITE, PAYLOAD_LEN, 0, 5), Err(Errno::Inval));
+}
+
+#[test]
+fn a_read_in_one_piece_can_be_asked_for_where_pieces_were_agreed_on() {
+    let range = ByteRange::new(0, 512);
+    assert_eq!(ask_by(&structured(), READ, DF, 0, 512), Ok(Command::Read(range)));
+    assert_eq!(ask_by(&extended(), READ, DF, 0, 512), Ok(Command::Read(range)));
+    assert_eq!(ask_by(&structured(), WRITE, DF, 0, 512), Err(Errno::Inval));
+}
+
+#[test]
+fn zeros_may_have_to_be_fast() {
+    let range = ByteRange::new(0, 512);
+    let fast = Command::Zero { range, unmap: false, fua: false, fast: true };
+    assert_eq!(ask(WRITE_ZEROES, FAST_ZERO | NO_HOLE, 0, 512), Ok(fast));
+}
+
+#[test]
+fn a_status_is_told_in_the_contexts_that_were_selected() {
+    let status = |one, contexts| Command::Status { range: ByteRange::new(512, 9), contexts, one };
+    let asked = |terms: &Terms, flags| ask_by(terms, command::BLOCK_STATUS, flags, 512, 9);
+    for terms in [structured(), extended()] {
+        assert_eq!(asked(&terms, 0), Ok(status(false, Contexts::ALL)));
+        assert_eq!(asked(&terms, REQ_ONE | FUA), Ok(status(true, Contexts::ALL)));
+        assert_eq!(asked(&terms, DF), Err(Errno::Inval));
+        let none = Terms { contexts: Contexts::default(), ..terms.clone() };
+        assert_eq!(asked(&none, 0), Err(Errno::Inval));
+        let past_end = ask_by(&terms, command::BLOCK_STATUS, 0, SIZE - 8, 9);
+        assert_eq!(past_end, Err(Errno::Inval));
+        let nothing = ask_by(&terms, command::BLOCK_STATUS, 0, 0, 0);
+        assert_eq!(nothing, Err(Errno::Inval));
+    }
+    assert_eq!(asked(&structured(), PAYLOAD_LEN), Err(Errno::Inval));
+}
+
+#[test]
+fn a_payload_of_a_status_names_contexts() {
+    let ask = |terms: &Terms, payload: &[u8]| {
+        let len = payload.len() as u64;
+        let fields = fields(command::BLOCK_STATUS, PAYLOAD_LEN, 512, len, terms);
+        assert_eq!(fields.filter_bytes(), payload.len());
+        match judge(&fields, payload, terms).expect("not broken") {
+            Header::Ready(Request { command, .. }) => Ok(command),
+            Header::Refused { failure, payload: 0, .. } => Err(failure.errno),
+            other => panic!("{other:?}"),
+        }
+    };
+    let range = ByteRange::new(512, 1 << 20);
+    let only = |context| Contexts::only(|known| known == context);
+    let holes = Command::Status { range, contexts: only(Context::Allocation), one: false };
+    let both = Command::Status { range, contexts: Contexts::ALL, one: false };
+    let len = b"\0\0\0\0\0\x10\0\0";
+    assert_eq!(ask(&extended(), &[len, &b"\0\0\0\x01"[..]].concat()), Ok(holes));
+    assert_eq!(ask(&extended(), &[len, &b"\0\0\0\x02\0\0\0\x01"[..]].concat()), Ok(both));
+    for wrong in [
+        &b""[..],
+        b"\0\0\0\0",
+        len,
+        &[len, &b"\0\0\0"[..]].concat(),
+        &[len, &b"\0\0\0\x03"[..]].concat(),
+        &[len, &b"\0\0\0\x01\0\0\0\x01"[..]].concat(),
+        &[&[0; 8], &b"\0\0\0\x01"[..]].concat(),
+        &[&[0xff; 8], &b"\0\0\0\x01"[..]].concat(),
+    ] {
+        assert_eq!(ask(&extended(), wrong), Err(Errno::Inval), "{wrong:?}");
+    }
+    let terms = Terms { contexts: only(Context::OutOfSync), ..extended() };
+    let unselected = ask(&terms, &[len, &b"\0\0\0\x01"[..]].concat());
+    assert_eq!(unselected, Err(Errno::Inval));
+    // One that is too long to be any list of contexts is thrown away unread.
+    let long = fields(command::BLOCK_STATUS, PAYLOAD_LEN, 0, 1000, &extended());
+    assert_eq!(long.filter_bytes(), 0);
+    let refused = judge(&long, &[], &extended());
+    assert!(matches!(refused, Ok(Header::Refused { payload: 1000, .. })), "{refused:?}");
 }
 
 #[test]
@@ -174,17 +297,36 @@ fn a_minimum_block_is_asked_of_offset_and_length() {
 
 #[test]
 fn another_magic_is_broken() {
-    let mut strange = header(READ, 0, 0, 512);
-    strange.magic = 0x2560_9514.into();
-    assert_eq!(parse(&strange, &export()), Err(BrokenRequest::Magic(0x2560_9514)));
-    // The magic of extended headers, which were not agreed.
-    strange.magic = 0x21e4_1c71.into();
-    assert!(parse(&strange, &export()).is_err());
+    let read = |magic: u32, replies| {
+        let bytes = [&magic.to_be_bytes()[..], &[0; 28]].concat();
+        Fields::read(&bytes, replies)
+    };
+    for replies in [Replies::Simple, Replies::Structured] {
+        assert!(matches!(read(REQUEST_MAGIC, replies), Ok(Some((_, 28)))));
+        let broken = BrokenRequest::Magic(0x2560_9514, REQUEST_MAGIC);
+        assert_eq!(read(0x2560_9514, replies).unwrap_err(), broken);
+        assert!(read(EXTENDED_REQUEST_MAGIC, replies).is_err(), "not agreed on");
+    }
+    assert!(matches!(read(EXTENDED_REQUEST_MAGIC, Replies::Extended), Ok(Some((_, 32)))));
+    assert!(read(REQUEST_MAGIC, Replies::Extended).is_err());
+}
+
+#[test]
+fn a_header_is_read_when_it_is_all_there() {
+    let wire = b"\x21\xe4\x1c\x71\0\x21\0\x01abcdefgh\0\0\0\0\0\0\x10\0\0\0\0\x01\0\0\0\x05rest";
+    for len in 0..32 {
+        assert!(matches!(Fields::read(&wire[..len], Replies::Extended), Ok(None)), "{len}");
+    }
+    let (fields, len) = Fields::read(wire, Replies::Extended).unwrap().unwrap();
+    assert_eq!((len, fields.command, fields.flags), (32, WRITE, FUA | PAYLOAD_LEN));
+    assert_eq!((fields.len, fields.payload), (0x1_0000_0005, 0x1_0000_0005));
+    let cookie = u64::from_be_bytes(*b"abcdefgh");
+    assert_eq!(fields.ticket, Ticket { cookie, offset: 0x1000 });
 }
 
 #[test]
 fn a_request_of_no_byte_says_so() {
-    let request = |command| Request { cookie: 0, command };
+    let request = |command| Request { ticket: Ticket { cookie: 0, offset: 0 }, command };
     assert!(request(Command::Read(ByteRange::new(5, 0))).is_empty());
     assert!(request(zero(5, 0, true, true)).is_empty());
     assert!(!request(zero(5, 1, true, true)).is_empty());

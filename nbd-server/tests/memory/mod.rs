@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use nbd_server::{
-    Command, ConnectionError, ExportInfo, Exports, Incoming, Refusal, ReplyWriter, Request,
-    RequestReader, VecBuffers, negotiate,
+    Answer, Command, ConnectionError, ExportInfo, Exports, Extents, Incoming, Negotiated, Refusal,
+    ReplyWriter, RequestReader, Session, TlsOffer, VecBuffers, negotiate,
 };
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,6 +18,7 @@ const PENDING_MAX_BYTES: usize = 32 << 20;
 pub(crate) struct Memory {
     info: ExportInfo,
     data: RefCell<Vec<u8>>,
+    tls: TlsOffer,
 }
 
 impl Memory {
@@ -26,7 +27,7 @@ impl Memory {
         let description = format!("{size} bytes of memory");
         let info = ExportInfo { description, ..ExportInfo::new(name, size) };
         let size = usize::try_from(size).expect("memory is addressable");
-        Self { info, data: RefCell::new(vec![0; size]) }
+        Self { info, data: RefCell::new(vec![0; size]), tls: TlsOffer::Off }
     }
 
     fn read_only(&self) -> ExportInfo {
@@ -37,26 +38,27 @@ impl Memory {
     /// Serves one client from the greeting to its end.
     pub(crate) async fn serve<S>(
         &self,
-        mut stream: S,
+        stream: S,
         peer: &str,
     ) -> Result<(), Box<dyn std::error::Error>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let negotiated = negotiate(&mut stream, self, peer, Duration::from_secs(10)).await?;
+        let patience = Duration::from_secs(10);
+        let negotiated = negotiate(stream, self, &self.tls, peer, patience).await?;
+        let Negotiated { stream, terms, leftover } = negotiated;
         let (read, write) = tokio::io::split(stream);
-        let export = negotiated.export;
-        let mut reader = RequestReader::new(read, &export, negotiated.leftover, VecBuffers);
-        let mut writer = ReplyWriter::new(write);
+        let mut writer = ReplyWriter::new(write, terms.replies);
+        let mut reader = RequestReader::new(read, terms, leftover, VecBuffers);
         loop {
             let mut next = Some(reader.next().await);
             // A client that has hung up may still listen for the replies that are queued.
             while let Some(incoming) = next.take() {
                 match incoming {
                     Ok(Incoming::Request(request)) => {
-                        writer.push(request.cookie, Ok(self.execute(request)));
+                        writer.push(request.ticket, Ok(self.execute(request.command)));
                     }
-                    Ok(Incoming::Reject { cookie, errno, .. }) => writer.push(cookie, Err(errno)),
+                    Ok(Incoming::Reject { ticket, failure }) => writer.push(ticket, Err(failure)),
                     Ok(Incoming::Disconnect) | Err(ConnectionError::HungUp) => {
                         return Ok(writer.flush().await?);
                     }
@@ -70,15 +72,21 @@ impl Memory {
         }
     }
 
-    fn execute(&self, request: Request) -> Bytes {
+    fn execute(&self, command: Command) -> Answer {
         let mut data = self.data.borrow_mut();
-        match request.command {
-            Command::Read(range) => return Bytes::copy_from_slice(&data[indices(range)]),
+        match command {
+            Command::Read(range) => {
+                return Answer::Data(vec![Bytes::copy_from_slice(&data[indices(range)])]);
+            }
             Command::Write { range, data: new, .. } => data[indices(range)].copy_from_slice(&new),
             Command::Zero { range, .. } => data[indices(range)].fill(0),
             Command::Flush | Command::Cache(_) => {}
+            Command::Status { range, contexts, .. } => {
+                let whole = |context| Extents::whole(context, range, 0);
+                return Answer::Status(contexts.iter().map(whole).collect());
+            }
         }
-        Bytes::new()
+        Answer::Done
     }
 }
 
@@ -88,19 +96,19 @@ fn indices(range: ByteRange) -> std::ops::Range<usize> {
 }
 
 impl Exports for Memory {
-    fn list(&self) -> Vec<ExportInfo> {
+    fn list(&self, _: Session<'_>) -> Vec<ExportInfo> {
         vec![self.info.clone(), self.read_only()]
     }
 
-    fn find(&self, name: &str) -> Result<ExportInfo, Refusal> {
+    fn find(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
         match name {
             "" => Ok(self.info.clone()),
             "secondary" => Err(Refusal::Policy("this node is Secondary".to_owned())),
-            name => self.list().into_iter().find(|e| e.name == name).ok_or(Refusal::Unknown),
+            name => self.list(session).into_iter().find(|e| e.name == name).ok_or(Refusal::Unknown),
         }
     }
 
-    async fn open(&self, name: &str, _peer: &str) -> Result<ExportInfo, Refusal> {
-        self.find(name)
+    async fn open(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
+        self.find(name, session)
     }
 }

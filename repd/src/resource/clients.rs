@@ -5,7 +5,8 @@ use crate::stream::{ReadHalf, StdStream, Stream, WriteHalf};
 use bytes::{Bytes, BytesMut};
 use control::ClientStatus;
 use nbd_server::{
-    Command, ConnectionError, Errno, ExportInfo, Incoming, ReplyWriter, RequestReader,
+    Answer, Command, ConnectionError, Context as Status, Errno, Extents, Failure, Incoming,
+    ReplyWriter, Request, RequestReader, Terms, Ticket,
 };
 use replicator::{ClientId, ClientOp, Input, IoError, RequestId};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +28,7 @@ pub(crate) struct NewClient {
     pub(crate) stream: StdStream,
     /// Received after the negotiation's last byte.
     pub(crate) leftover: BytesMut,
-    pub(crate) export: ExportInfo,
+    pub(crate) terms: Terms,
     pub(crate) volume: VolumeId,
     /// What is known of the other end.
     pub(crate) peer: String,
@@ -58,7 +59,8 @@ struct Client {
 
 struct InFlight {
     client: ClientId,
-    cookie: u64,
+    ticket: Ticket,
+    is_read: bool,
     bytes: u64,
     /// A read's part of the budget; a write's is in its payload.
     _share: Option<Share>,
@@ -91,14 +93,14 @@ impl Clients {
         let (read, write) = stream.split();
         self.last_client += 1;
         let (id, volume) = (ClientId(self.last_client), new.volume);
-        tracing::info!(client = new.peer, export = new.export.name, "NBD client connected");
+        tracing::info!(client = new.peer, export = new.terms.export.name, "NBD client connected");
         let client = Client {
             volume,
             peer: new.peer,
             since: now,
-            reader: RequestReader::new(read, &new.export, new.leftover, self.payloads.clone()),
-            writer: ReplyWriter::new(write),
-            export: new.export.name,
+            writer: ReplyWriter::new(write, new.terms.replies),
+            export: new.terms.export.name.clone(),
+            reader: RequestReader::new(read, new.terms, new.leftover, self.payloads.clone()),
             in_flight: 0,
             bytes_in_flight: 0,
             requests: 0,
@@ -137,26 +139,28 @@ impl Clients {
                         client.requests += 1;
                         self.last_request += 1;
                         let request_id = RequestId(self.last_request);
-                        let cookie = request.cookie;
-                        let Some((op, bytes)) = (match request.is_empty() {
-                            true => None,
-                            false => client_op(request.command),
-                        }) else {
-                            client.writer.push(cookie, Ok(Bytes::new()));
-                            continue;
+                        let ticket = request.ticket;
+                        let (op, bytes) = match next_step(request) {
+                            Ok(step) => step,
+                            Err(result) => {
+                                client.writer.push(ticket, result);
+                                continue;
+                            }
                         };
                         let is_read = matches!(op, ClientOp::Read(_));
                         let share = is_read.then(|| self.payloads.budget.share(bytes as usize));
                         client.in_flight += 1;
                         client.bytes_in_flight += bytes;
-                        let in_flight = InFlight { client: id, cookie, bytes, _share: share };
+                        let in_flight =
+                            InFlight { client: id, ticket, is_read, bytes, _share: share };
                         self.requests.insert(request_id, in_flight);
                         let volume = client.volume;
                         inputs.push_back(Input::Request { id: request_id, client: id, volume, op });
                     }
-                    Ok(Incoming::Reject { cookie, errno, why }) => {
+                    Ok(Incoming::Reject { ticket, failure }) => {
+                        let Failure { errno, why } = &failure;
                         tracing::debug!(client = client.peer, %errno, "request refused: {why}");
-                        client.writer.push(cookie, Err(errno));
+                        client.writer.push(ticket, Err(failure));
                     }
                     Ok(Incoming::Disconnect) => {
                         client.leaving = true;
@@ -174,13 +178,15 @@ impl Clients {
 
     /// Passes an answer on; to nobody if its client is gone.
     pub(crate) fn complete(&mut self, id: RequestId, result: Result<Bytes, IoError>) {
-        let Some(InFlight { client, cookie, bytes, .. }) = self.requests.remove(&id) else {
+        let Some(InFlight { client, ticket, is_read, bytes, .. }) = self.requests.remove(&id)
+        else {
             return;
         };
         let client = self.clients.get_mut(&client).expect("its requests go with a client");
         client.in_flight -= 1;
         client.bytes_in_flight -= bytes;
-        client.writer.push(cookie, result.map_err(errno));
+        let answer = |data| if is_read { Answer::Data(vec![data]) } else { Answer::Done };
+        client.writer.push(ticket, result.map(answer).map_err(failure));
     }
 
     /// Sends the answers, as far as the sockets take them.
@@ -238,24 +244,32 @@ impl Client {
     }
 }
 
-/// What the engine is asked, and how many bytes it keeps in memory; nothing if there is nothing
-/// to do.
-fn client_op(command: Command) -> Option<(ClientOp, u64)> {
-    Some(match command {
+/// What the engine is asked, and how many bytes it keeps in memory; or the answer, if there is
+/// nothing to do.
+fn next_step(request: Request) -> Result<(ClientOp, u64), Result<Answer, Failure>> {
+    let is_empty = request.is_empty();
+    Ok(match request.command {
+        Command::Read(_) if is_empty => return Err(Ok(Answer::Data(Vec::new()))),
+        _ if is_empty => return Err(Ok(Answer::Done)),
         Command::Read(range) => (ClientOp::Read(range), range.len),
         Command::Write { range, data, fua } => (ClientOp::Write { range, data, fua }, range.len),
-        Command::Zero { range, unmap, fua } => (ClientOp::Zero { range, unmap, fua }, 0),
+        Command::Zero { range, unmap, fua, .. } => (ClientOp::Zero { range, unmap, fua }, 0),
         Command::Flush => (ClientOp::Flush, 0),
-        Command::Cache(_) => return None,
+        Command::Cache(_) => return Err(Ok(Answer::Done)),
+        Command::Status { range, contexts, .. } => {
+            let flags = |context| if context == Status::OutOfSync { Status::DIFFERS } else { 0 };
+            let whole = |context| Extents::whole(context, range, flags(context));
+            return Err(Ok(Answer::Status(contexts.iter().map(whole).collect())));
+        }
     })
 }
 
-const fn errno(error: IoError) -> Errno {
+fn failure(error: IoError) -> Failure {
     match error {
-        IoError::Io => Errno::Io,
-        IoError::NoSpace => Errno::NoSpc,
-        IoError::NotPrimary => Errno::Perm,
-        IoError::Shutdown => Errno::Shutdown,
+        IoError::Io => Failure::new(Errno::Io, "no disk that has these blocks can do it"),
+        IoError::NoSpace => Failure::new(Errno::NoSpc, "a backing device is full"),
+        IoError::NotPrimary => Failure::new(Errno::Perm, "this node is not Primary any more"),
+        IoError::Shutdown => Failure::new(Errno::Shutdown, "the device is going away"),
     }
 }
 
@@ -279,7 +293,7 @@ mod tests {
         let new = NewClient {
             stream: StdStream::Unix(near.into_std().unwrap()),
             leftover: BytesMut::new(),
-            export: ExportInfo::new("r0/0", 1 << 30),
+            terms: Terms::simple(nbd_server::ExportInfo::new("r0/0", 1 << 30)),
             volume: VolumeId(0),
             peer: "test".into(),
         };

@@ -79,6 +79,12 @@ impl Disks {
         self.disks.get(&volume).map_or(0, |disk| disk.data.device.in_flight())
     }
 
+    /// Whether a request to zero is done by the disk of a volume without zeros being sent to it, as
+    /// far as is known; not without a disk. The peer's disk may be another matter.
+    pub(crate) fn zeroes_fast(&self, volume: VolumeId, unmap: bool) -> bool {
+        self.disks.get(&volume).is_some_and(|disk| disk.data.device.zeroes_fast(unmap))
+    }
+
     /// Lets a disk go. What is in flight ends by itself, and is answered as ever.
     pub(crate) fn close(&mut self, volume: VolumeId) {
         if let Some(disk) = self.disks.remove(&volume) {
@@ -120,6 +126,7 @@ impl Disks {
             DiskOp::Write { range, data, fua } => Op::Write { range, data, fua },
             DiskOp::Zero { range, unmap, fua } => Op::Zero { range, unmap, fua },
             DiskOp::Flush => Op::Flush,
+            DiskOp::Map(range) => Op::Map(range),
         };
         disk.data.device.submit(data_op(id), op);
     }
@@ -297,6 +304,7 @@ mod tests {
     use metadata::MetaWrite;
     use storage::fault::{Fault, Plan, Rule};
     use storage::{MemoryDisk, OpKind};
+    use types::StatusMap;
 
     const VOLUME: VolumeId = VolumeId(0);
 
@@ -353,6 +361,32 @@ mod tests {
             let done = settle(&mut disks).await;
             assert!(matches!(done[..], [Input::MetaDone { result: Err(_), .. }]), "{done:?}");
         }
+    }
+
+    /// A map is of the volume's bytes, as the engine takes it; one that fails is an error like others.
+    #[tokio::test]
+    async fn a_map_tells_what_is_on_the_disk_of_the_volume() {
+        let plan = Plan::new();
+        let (mut disks, mut inputs) = (Disks::default(), VecDeque::new());
+        assert!(!disks.zeroes_fast(VOLUME, true), "there is no disk");
+        disks.insert(VOLUME, Device::memory(1 << 20).with_faults(&plan), None);
+        assert!(disks.zeroes_fast(VOLUME, true));
+        let range = ByteRange::new(4096, 4096);
+        let data = vec![7; 4096].into();
+        disks.submit(VOLUME, DiskOpId(1), DiskOp::Write { range, data, fua: false }, &mut inputs);
+        settle(&mut disks).await;
+        disks.submit(VOLUME, DiskOpId(2), DiskOp::Map(ByteRange::new(0, 16_384)), &mut inputs);
+        let done = settle(&mut disks).await;
+        let [Input::DiskDone { id: DiskOpId(2), result: Ok(map) }] = &done[..] else {
+            panic!("{done:?}");
+        };
+        let map = StatusMap::decode(map).unwrap();
+        let runs: Vec<_> = map.runs().iter().map(|run| (run.len, run.flags)).collect();
+        assert_eq!(runs, [(4096, 3), (4096, 0), (8192, 3)]);
+        plan.add(Rule::new(Fault::Error(5)).on(OpKind::Map));
+        disks.submit(VOLUME, DiskOpId(3), DiskOp::Map(range), &mut inputs);
+        let done = settle(&mut disks).await;
+        assert!(matches!(done[..], [Input::DiskDone { result: Err(_), .. }]), "{done:?}");
     }
 
     #[tokio::test]

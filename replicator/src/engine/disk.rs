@@ -8,7 +8,7 @@ use super::volume::{Minted, Mode, Payload, Work, has_data};
 use crate::effect::{DiskOp, Effect, Effects};
 use crate::event::Event;
 use crate::handler::Handler;
-use crate::input::{DiskError, DiskOpId};
+use crate::input::{DiskError, DiskOpId, RequestId};
 use crate::options::OnIoError;
 use crate::wire::Message;
 use bytes::Bytes;
@@ -22,6 +22,8 @@ pub(super) enum DiskUse {
     Unit(UnitId),
     /// A read outside the order.
     Read(Reader, ByteRange),
+    /// Where a client's range has data.
+    Map(RequestId, ByteRange),
     /// The one flush of the volume.
     Flush,
 }
@@ -93,11 +95,13 @@ impl Engine {
         match what {
             DiskUse::Unit(unit) => self.on_unit_op(v, unit, result, out),
             DiskUse::Read(reader, range) => {
-                if let Err(error) = &result {
-                    self.on_read_error(v, range, error, out);
+                match &result {
+                    Ok(data) => assert_eq!(data.len() as u64, range.len, "a read gives it all"),
+                    Err(error) => self.on_read_error(v, range, error, out),
                 }
                 self.on_read(v, reader, range, result, out);
             }
+            DiskUse::Map(id, range) => self.on_map(v, id, range, result, out),
             DiskUse::Flush => match result {
                 Ok(_) => self.on_flush_done(v, out),
                 Err(_) if mutation::on(Mutation::IgnoreFailedFlush) => self.on_flush_done(v, out),

@@ -6,6 +6,7 @@
 //! | `write` | when a write gets its number, and when it is answered |
 //! | `mirror` | what becomes of the peer's writes: the verdict on concurrent ones |
 //! | `read` | when a read may be answered, and by whom |
+//! | `block_status` | what is data, what reads as zeros, and what is out-of-sync |
 //! | `mutated` | deliberate bugs, in no build that serves anybody |
 //! | `order` | which disk work waits for which |
 //! | `disk` | disk operations in their turn, and the loss of a disk |
@@ -29,6 +30,7 @@
 //! | `command` | operators' other commands |
 
 mod auth;
+mod block_status;
 mod command;
 mod connect;
 mod disk;

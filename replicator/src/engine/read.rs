@@ -3,6 +3,9 @@
 //! the wait. So a value once read on either node is never followed by an older one on the other.
 //!
 //! What the local disk does not have is read from the peer, under the peer's read rule.
+//!
+//! A map of what reads as zeros says something of the content too, so it is a read by these rules;
+//! what is different is in `block_status`.
 
 use super::Engine;
 use super::disk::DiskUse;
@@ -12,7 +15,6 @@ use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{DiskError, LinkEpoch, RequestId};
 use crate::wire::Message;
 use bytes::{Bytes, BytesMut};
-use metadata::Metadata;
 use std::collections::BTreeSet;
 use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState, EXTENT_BYTES};
@@ -21,12 +23,18 @@ use types::{ByteRange, DiskState, EXTENT_BYTES};
 #[derive(Debug)]
 pub(super) struct Read {
     range: ByteRange,
+    /// Not the bytes are wanted, but which of them are zeros.
+    is_map: bool,
     pieces: Vec<(ByteRange, Option<Bytes>)>,
 }
 
 impl Read {
     pub(super) fn new(range: ByteRange) -> Self {
-        Self { range, pieces: Vec::new() }
+        Self { range, is_map: false, pieces: Vec::new() }
+    }
+
+    pub(super) fn of_map(range: ByteRange) -> Self {
+        Self { is_map: true, ..Self::new(range) }
     }
 
     /// The bytes of all pieces; without a copy if there is but one.
@@ -71,17 +79,21 @@ pub(super) struct HeldRead {
 impl Volume {
     /// Whether the local disk has these bytes as they should be.
     fn has_good(&self, range: ByteRange) -> bool {
+        self.first_lack(range).is_none()
+    }
+
+    /// What of these bytes the local disk lacks first, if anything.
+    pub(super) fn first_lack(&self, range: ByteRange) -> Option<ByteRange> {
+        let Some(meta) = &self.meta else { return Some(range) };
         match self.disk {
-            DiskState::UpToDate | DiskState::Consistent => {
-                self.meta.is_some() && !self.is_unreadable(range)
-            }
+            DiskState::UpToDate | DiskState::Consistent => self.first_unreadable(range),
             DiskState::Inconsistent if self.joined() => {
-                let marked = |meta: &Metadata| meta.bitmap.any(range.blocks());
-                self.meta
-                    .as_ref()
-                    .is_some_and(|meta| !marked(meta) || mutation::on(Mutation::ReadMarked))
+                let blocks = range.blocks();
+                let marked = meta.bitmap.any(blocks) && !mutation::on(Mutation::ReadMarked);
+                let run = marked.then(|| meta.bitmap.next_run(blocks.start, blocks.len()));
+                run.flatten().and_then(|run| run.bytes().intersection(range))
             }
-            _ => false,
+            _ => Some(range),
         }
     }
 
@@ -124,38 +136,70 @@ impl Volume {
 impl Engine {
     /// Starts, or starts again, what of a client's read is not there yet.
     pub(super) fn start_client_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
-        let (holds, suspends) = (self.link_holds(), self.suspends(v));
         let stands_still = self.is_suspended_by_user() || self.is_frozen(v);
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        let read = request.read.as_mut().expect("the request is a read");
-        let vol = &mut self.volumes[v];
-        if read.range.is_empty() {
-            read.pieces.push((read.range, Some(Bytes::new())));
-            request.left = 1;
-            return self.part_done(id, Ok(()), out);
+        let Some(request) = self.requests.get(&id) else { return };
+        let read = request.read.as_ref().expect("the request is a read");
+        let (range, is_map) = (read.range, read.is_map);
+        if range.is_empty() {
+            return self.answer_read_with(v, id, range, Bytes::new(), out);
         }
+        let vol = &mut self.volumes[v];
         if stands_still {
             return vol.parked_reads.push(id);
         }
-        if mutation::on(Mutation::WaitThenRead) && !vol.unsettled(read.range).is_empty() {
+        if mutation::on(Mutation::WaitThenRead) && !vol.unsettled(range).is_empty() {
             return vol.parked_reads.push(id);
         }
-        if vol.has_good(read.range) {
-            read.pieces = vec![(read.range, None)];
-        } else if vol.joined() && vol.peer_disk == DiskState::UpToDate && !holds {
-            read.pieces = read.range.split(EXTENT_BYTES).map(|piece| (piece, None)).collect();
-        } else if matches!(vol.mode, Mode::Waiting { .. }) || holds || suspends {
-            // The peer may be back in a moment.
-            return self.volumes[v].parked_reads.push(id);
-        } else {
-            request.left = 1;
-            return self.part_done(id, Err(IoError::Io), out);
+        if is_map {
+            return self.start_map(v, id, range, out);
         }
-        request.left = read.pieces.len();
-        let pieces: Vec<ByteRange> = read.pieces.iter().map(|(range, _)| *range).collect();
+        let pieces: Vec<ByteRange> = if vol.has_good(range) {
+            vec![range]
+        } else if self.peer_serves(v) {
+            range.split(EXTENT_BYTES).collect()
+        } else {
+            return self.park_or_fail_read(v, id, out);
+        };
+        self.cut_read(id, &pieces);
         for (index, range) in pieces.into_iter().enumerate() {
             self.start_piece_read(v, Reader::Client(id, index), range, out);
         }
+    }
+
+    /// Whether what the local disk does not have is to be had from the peer.
+    pub(super) fn peer_serves(&self, v: usize) -> bool {
+        self.volumes[v].peer_has_good() && !self.link_holds()
+    }
+
+    /// Nobody has what is to be read: it waits for the peer, who may be back in a moment, or fails.
+    pub(super) fn park_or_fail_read(&mut self, v: usize, id: RequestId, out: &mut Effects) {
+        let waits = matches!(self.volumes[v].mode, Mode::Waiting { .. });
+        if waits || self.link_holds() || self.suspends(v) {
+            self.volumes[v].parked_reads.push(id);
+        } else {
+            self.fail_read(id, IoError::Io, out);
+        }
+    }
+
+    /// A client's read will be answered when these pieces are there.
+    pub(super) fn cut_read(&mut self, id: RequestId, pieces: &[ByteRange]) {
+        let request = self.requests.get_mut(&id).expect("the caller has found it");
+        let read = request.read.as_mut().expect("the request is a read");
+        read.pieces = pieces.iter().map(|piece| (*piece, None)).collect();
+        request.left = pieces.len();
+    }
+
+    /// The answer is known without a disk.
+    pub(super) fn answer_read_with(
+        &mut self,
+        v: usize,
+        id: RequestId,
+        range: ByteRange,
+        data: Bytes,
+        out: &mut Effects,
+    ) {
+        self.cut_read(id, &[range]);
+        self.answer_reader(v, Reader::Client(id, 0), Some(data), out);
     }
 
     fn start_piece_read(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
@@ -176,7 +220,7 @@ impl Engine {
         }
     }
 
-    /// The disk has answered a read.
+    /// The disk has answered a read, or a map.
     pub(super) fn on_read(
         &mut self,
         v: usize,
@@ -186,7 +230,6 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Ok(data) = result else { return self.on_read_failed(v, reader, range, out) };
-        assert_eq!(data.len() as u64, range.len, "a read gives what was asked for");
         if self.volumes[v].meta.is_none() {
             // The disk was let go meanwhile: it lacks what came since, and a failed flush may have
             // taken what was there.

@@ -17,7 +17,12 @@ const REPAIRS_MAX: usize = 64;
 impl Volume {
     /// Whether the local disk could not read there, and has not been repaired yet.
     pub(super) fn is_unreadable(&self, range: ByteRange) -> bool {
-        self.repairs.iter().any(|bad| bad.overlaps(range))
+        self.first_unreadable(range).is_some()
+    }
+
+    /// Where that is first.
+    pub(super) fn first_unreadable(&self, range: ByteRange) -> Option<ByteRange> {
+        self.repairs.iter().filter_map(|bad| bad.intersection(range)).min()
     }
 
     /// Whether data for this range is for a repair.

@@ -20,7 +20,7 @@ pub(super) struct Request {
     pub left: usize,
     /// The first error; it stays, whatever comes after it.
     pub error: Option<IoError>,
-    /// Only of a read.
+    /// Only of a read, or of a map of what is allocated.
     pub read: Option<Read>,
 }
 
@@ -42,29 +42,43 @@ impl Engine {
             return out.push(refuse(IoError::NotPrimary));
         }
         let mut request = Request { client, volume: v, left: 0, error: None, read: None };
-        self.volumes[v].counters.upper_pending += 1;
         match op {
             ClientOp::Flush => {
                 request.left = 2;
-                self.requests.insert(id, request);
+                self.take(id, request);
                 self.start_client_flush(v, id, out);
             }
             ClientOp::Read(range) => {
                 request.read = Some(Read::new(range));
-                self.requests.insert(id, request);
+                self.take(id, request);
                 self.start_client_read(v, id, out);
+            }
+            ClientOp::Allocation(range) => {
+                request.read = Some(Read::of_map(range));
+                self.take(id, request);
+                self.start_client_read(v, id, out);
+            }
+            ClientOp::OutOfSync(range) => {
+                // Also while I/O stands still: it says nothing of the data.
+                let map = self.volumes[v].out_of_sync(range);
+                out.push(Effect::Complete { id, result: Ok(map.encode().into()) });
             }
             ClientOp::Write { range, data, fua } => {
                 assert_eq!(range.len, data.len() as u64, "a write has the length of its data");
-                self.requests.insert(id, request);
+                self.take(id, request);
                 self.queue_pieces(id, range, &Payload::Data(data), fua, out);
             }
             ClientOp::Zero { range, unmap, fua } => {
-                self.requests.insert(id, request);
+                self.take(id, request);
                 self.queue_pieces(id, range, &Payload::Zero { unmap }, fua, out);
             }
         }
         self.touch(v);
+    }
+
+    fn take(&mut self, id: RequestId, request: Request) {
+        self.volumes[request.volume].counters.upper_pending += 1;
+        self.requests.insert(id, request);
     }
 
     /// Cuts a write at extents: each piece has its own number, and its own extent in the log.

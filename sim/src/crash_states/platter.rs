@@ -5,13 +5,13 @@
 //! that is durable, whatever the other sectors keep. That is all subsets, all orders and all
 //! tearings at once. A batch of metadata, and a write with FUA, makes only its own sectors durable.
 
-use crate::content::{Content, bytes_of, sectors_of};
+use crate::content::{Content, bytes_of, map_of, sectors_of};
 use crate::disk::sectors;
 use bytes::Bytes;
 use metadata::Batch;
 use replicator::DiskOp;
 use std::collections::BTreeMap;
-use types::ByteRange;
+use types::{ByteRange, StatusMap};
 
 /// No state has more sectors of doubtful content: 2 to the power of it is what one can try.
 pub(super) const DOUBTFUL_MAX: usize = 12;
@@ -26,6 +26,7 @@ pub(super) struct Op(pub(super) u64);
 #[derive(Clone, Debug)]
 enum Work {
     Read(ByteRange),
+    Map(ByteRange),
     /// These sectors have their new content; durable at the end, or only ended.
     Write {
         sectors: Vec<u64>,
@@ -73,6 +74,7 @@ impl Platter {
     pub(super) fn start(&mut self, op: &DiskOp) -> Op {
         match op {
             DiskOp::Read(range) => self.launch(Work::Read(*range)),
+            DiskOp::Map(range) => self.launch(Work::Map(*range)),
             DiskOp::Write { range, data, fua } => {
                 self.write(sectors(*range).zip(sectors_of(data)).collect(), *fua)
             }
@@ -103,6 +105,7 @@ impl Platter {
         self.ended += 1;
         match self.in_flight.remove(&op).expect("only what is in flight ends") {
             Work::Read(range) => return self.read(range),
+            Work::Map(range) => return map_of(&self.read(range), StatusMap::ZERO).encode().into(),
             Work::Write { sectors, durable } => {
                 for sector in sectors {
                     self.sector_ended(op, sector, durable);

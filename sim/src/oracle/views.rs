@@ -70,7 +70,7 @@ impl View {
                 // A read that was open at that time may have seen what was lost. What an incomplete
                 // copy answers while its source is dead is lost with the source's cache.
                 let incomplete = request.incomplete;
-                let read = request.asked == Asked::Read;
+                let read = matches!(request.asked, Asked::Read | Asked::Allocation);
                 let counts = !read || (invoke >= era && !incomplete);
                 let open = counts && ret.is_none_or(|ret| ret >= era);
                 // Having been open at that time, it may have had its effect before.
@@ -104,7 +104,7 @@ pub(crate) fn history(world: &World, view: &View) -> Result<History, String> {
     let mut blocks = BTreeSet::new();
     for request in &world.requests {
         if view.volume.is_some_and(|volume| volume != request.volume)
-            || request.asked == Asked::Flush
+            || matches!(request.asked, Asked::Flush | Asked::OutOfSync)
         {
             continue;
         }
@@ -115,11 +115,11 @@ pub(crate) fn history(world: &World, view: &View) -> Result<History, String> {
         for (i, block) in ids.enumerate() {
             let kind = match request.asked {
                 Asked::Write(tag) => Kind::Write(tag),
-                Asked::Read => match request.seen.get(i) {
-                    Some(&seen) => Kind::Read(seen),
-                    None => continue,
+                Asked::Read | Asked::Allocation => match request.seen.get(i) {
+                    Some(&Some(seen)) => Kind::Read(seen),
+                    Some(None) | None => continue,
                 },
-                Asked::Flush => continue,
+                Asked::Flush | Asked::OutOfSync => continue,
             };
             let (process, node) = (request.client, request.node as u8);
             history.push(Op { process, node, block, kind, invoke, ret });
@@ -192,7 +192,7 @@ fn check_survivor(world: &World, era: u64, block: BlockId, value: u64) -> Result
         .filter(here)
         .filter_map(|request| match request.asked {
             Asked::Write(tag) => Some((request, tag)),
-            Asked::Read | Asked::Flush => None,
+            Asked::Read | Asked::Flush | Asked::Allocation | Asked::OutOfSync => None,
         })
         .collect();
     let durable = |request: &Request| {

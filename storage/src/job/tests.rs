@@ -34,6 +34,7 @@ impl Disk {
             memory_align: self.memory_align,
             zero_granule: self.granule.max(4096),
             read_only: false,
+            offloads_zeros: true,
         }))
     }
 
@@ -141,7 +142,7 @@ proptest! {
             disk.steps.clear();
             let at = op.range().offset as usize..op.range().end() as usize;
             match &op {
-                Op::Read(_) | Op::Flush => {}
+                Op::Read(_) | Op::Flush | Op::Map(_) => {}
                 Op::Write { data, .. } => model[at.clone()].copy_from_slice(data),
                 Op::Zero { .. } => model[at.clone()].fill(0),
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use storage::{Completion, Device, Op, OpId};
-use types::{ByteRange, Prng};
+use types::{ByteRange, Prng, StatusMap};
 
 /// Requests that overlap when widened to this are never in flight together, whatever the granule.
 const APART: u64 = 4096;
@@ -28,15 +28,15 @@ impl Checked {
     pub(crate) async fn submit(&mut self, op: Op) {
         let wide = op.range().widen(APART);
         let clash = |other: &Op| {
-            let both_read = matches!((&op, other), (Op::Read(_), Op::Read(_)));
-            !both_read && other.range().widen(APART).overlaps(wide)
+            let looks = |op: &Op| matches!(op, Op::Read(_) | Op::Map(_));
+            !(looks(&op) && looks(other)) && other.range().widen(APART).overlaps(wide)
         };
         while self.in_flight.values().any(|(other, _)| clash(other)) {
             self.take_some().await;
         }
         let at = op.range().offset as usize..op.range().end() as usize;
         let expected = match &op {
-            Op::Read(_) => Some(self.model[at].to_vec()),
+            Op::Read(_) | Op::Map(_) => Some(self.model[at].to_vec()),
             Op::Write { data, .. } => {
                 self.model[at].copy_from_slice(data);
                 None
@@ -69,6 +69,10 @@ impl Checked {
             let (op, expected) = self.in_flight.remove(&completion.id).expect("answered once");
             let data = completion.result.unwrap_or_else(|error| panic!("{op:?}: {error}"));
             let expected = expected.unwrap_or_default();
+            if matches!(op, Op::Map(_)) {
+                judge_map(&op, &data, &expected);
+                continue;
+            }
             if data != expected {
                 let at = data.iter().zip(&expected).position(|(a, b)| a != b);
                 panic!("{op:?}: {} of {} bytes, differ at {at:?}", data.len(), expected.len());
@@ -89,6 +93,21 @@ impl Checked {
             self.submit(Op::Read(range)).await;
         }
         self.drain().await;
+    }
+}
+
+/// What a map says to be zeros is zeros in the model, and it speaks of what was asked for.
+fn judge_map(op: &Op, map: &[u8], expected: &[u8]) {
+    let map = StatusMap::decode(map).expect("a map");
+    let covered = map.covered() as usize;
+    assert!(covered <= expected.len() && (covered > 0 || expected.is_empty()), "{op:?}: {map:?}");
+    let mut rest = expected;
+    for run in map.runs() {
+        let (these, after) = rest.split_at(run.len as usize);
+        rest = after;
+        assert!([0, StatusMap::ZERO, StatusMap::HOLE | StatusMap::ZERO].contains(&run.flags));
+        let is_zero = these.iter().all(|byte| *byte == 0);
+        assert!(is_zero || run.flags == 0, "{op:?}: data is called zeros: {map:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod checked;
 mod faults;
+mod maps;
 mod opening;
 mod targets;
 
@@ -70,7 +71,7 @@ fn draw() -> impl Strategy<Value = Draw> {
     let unit = prop_oneof![Just(1u64), Just(512), Just(4096)];
     let len = prop_oneof![4 => 0..10_000u64, 2 => 0..300_000u64, 1 => 0..3_000_000u64];
     // A small part of the device, so that requests meet.
-    (0..4u8, 0..4_000_000u64, len, unit, any::<(bool, bool)>()).prop_map(
+    (0..5u8, 0..4_000_000u64, len, unit, any::<(bool, bool)>()).prop_map(
         |(kind, offset, len, unit, flags)| Draw {
             kind,
             offset: offset / unit * unit,
@@ -87,6 +88,7 @@ impl Draw {
             0 => Op::Read(range),
             1 => write(prng, range, self.flags.0),
             2 => Op::Zero { range, unmap: self.flags.0, fua: self.flags.1 },
+            3 => Op::Map(range),
             _ => Op::Flush,
         }
     }

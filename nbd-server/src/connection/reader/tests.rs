@@ -1,6 +1,8 @@
 use super::*;
+use crate::errno::Errno;
+use crate::export::ExportInfo;
 use crate::fuzzing::fuzz_transmission;
-use crate::proto::{REQUEST_MAGIC, command};
+use crate::proto::{REQUEST_MAGIC, RequestHeader, command};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -8,8 +10,12 @@ use zerocopy::IntoBytes;
 
 const SIZE: u64 = 1 << 30;
 
-fn export() -> ExportInfo {
-    ExportInfo::new("r0/0", SIZE)
+fn terms() -> Terms {
+    Terms::simple(ExportInfo::new("r0/0", SIZE))
+}
+
+fn ticket(cookie: u64, offset: u64) -> Ticket {
+    Ticket { cookie, offset }
 }
 
 fn request(command: u16, flags: u16, cookie: u64, offset: u64, len: u32) -> Vec<u8> {
@@ -31,7 +37,8 @@ fn write(cookie: u64, offset: u64, data: &[u8]) -> Vec<u8> {
 fn written(cookie: u64, offset: u64, data: &[u8]) -> Incoming {
     let range = ByteRange::new(offset, data.len() as u64);
     let data = Bytes::copy_from_slice(data);
-    Incoming::Request(Request { cookie, command: Command::Write { range, data, fua: false } })
+    let command = Command::Write { range, data, fua: false };
+    Incoming::Request(Request { ticket: ticket(cookie, offset), command })
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -81,7 +88,7 @@ fn ready<R: AsyncRead + Unpin, P: PayloadBuffers>(reader: &mut RequestReader<R, 
 
 fn over<'a>(bytes: &[u8], socket: &'a mut Socket) -> RequestReader<&'a mut Socket> {
     socket.rest.extend(bytes);
-    RequestReader::new(socket, &export(), BytesMut::new(), VecBuffers)
+    RequestReader::new(socket, terms(), BytesMut::new(), VecBuffers)
 }
 
 #[test]
@@ -96,12 +103,15 @@ fn one_receive_brings_many_requests() {
     let mut reader = over(&bytes, &mut socket);
     assert!(reader.buffered().is_none(), "nothing is received unasked");
     let first = ready(&mut reader);
-    assert!(matches!(first, Incoming::Request(Request { cookie: 0, .. })));
+    assert!(matches!(first, Incoming::Request(Request { ticket: Ticket { cookie: 0, .. }, .. })));
     for cookie in 0..100 {
         if cookie > 0 {
             let read = reader.buffered().expect("it is there").expect("it is valid");
             let range = ByteRange::new(cookie * 4096, 4096);
-            let expected = Incoming::Request(Request { cookie, command: Command::Read(range) });
+            let expected = Incoming::Request(Request {
+                ticket: ticket(cookie, cookie * 4096),
+                command: Command::Read(range),
+            });
             assert_eq!(read, expected);
         }
         let write = reader.buffered().expect("it is there").expect("it is valid");
@@ -122,7 +132,10 @@ fn a_large_payload_goes_straight_into_its_buffer() {
     assert!(ready(&mut reader) == written(1, 4096, &data));
     let there = RECEIVE_BYTES - size_of::<RequestHeader>();
     assert_eq!(reader.read.asked, [RECEIVE_BYTES, LEN - there]);
-    assert!(matches!(ready(&mut reader), Incoming::Request(Request { cookie: 2, .. })));
+    assert!(matches!(
+        ready(&mut reader),
+        Incoming::Request(Request { ticket: Ticket { cookie: 2, .. }, .. })
+    ));
 }
 
 #[test]
@@ -144,21 +157,34 @@ fn a_refused_write_leaves_the_stream_in_step() {
     let bytes = [past, request(command::READ, 0, 2, 0, 512)].concat();
     let mut socket = Socket::default();
     let mut reader = over(&bytes, &mut socket);
-    let Incoming::Reject { cookie: 1, errno: Errno::NoSpc, why } = ready(&mut reader) else {
+    let Incoming::Reject {
+        ticket: Ticket { cookie: 1, .. },
+        failure: Failure { errno: Errno::NoSpc, why },
+    } = ready(&mut reader)
+    else {
         panic!("a write past the end is refused");
     };
     assert!(why.contains("past the end"), "{why}");
-    assert!(matches!(ready(&mut reader), Incoming::Request(Request { cookie: 2, .. })));
+    assert!(matches!(
+        ready(&mut reader),
+        Incoming::Request(Request { ticket: Ticket { cookie: 2, .. }, .. })
+    ));
 }
 
 #[test]
 fn a_write_over_the_limit_is_drained_and_refused() {
-    let long = write(1, 0, &vec![9; (33 << 20) + 5]);
+    let long = write(1, 0, &vec![9; (65 << 20) + 5]);
     let bytes = [long, request(command::READ, 0, 2, 0, 512)].concat();
     let mut socket = Socket::default();
     let mut reader = over(&bytes, &mut socket);
-    assert!(matches!(ready(&mut reader), Incoming::Reject { errno: Errno::Inval, .. }));
-    assert!(matches!(ready(&mut reader), Incoming::Request(Request { cookie: 2, .. })));
+    assert!(matches!(
+        ready(&mut reader),
+        Incoming::Reject { failure: Failure { errno: Errno::Inval, .. }, .. }
+    ));
+    assert!(matches!(
+        ready(&mut reader),
+        Incoming::Request(Request { ticket: Ticket { cookie: 2, .. }, .. })
+    ));
 }
 
 #[test]
@@ -210,7 +236,8 @@ fn a_future_that_is_dropped_loses_nothing() {
         }
     }
     let command = Command::Read(ByteRange::new(0, 512));
-    assert!(read == [written(1, 0, &data), Incoming::Request(Request { cookie: 2, command })]);
+    let next = Incoming::Request(Request { ticket: ticket(2, 0), command });
+    assert!(read == [written(1, 0, &data), next]);
 }
 
 /// A budget that is used up until it is granted.
@@ -243,7 +270,7 @@ fn without_a_buffer_nothing_more_is_read() {
     let mut socket = Socket::default();
     socket.rest.extend(write(1, 0, &pattern(1 << 20)));
     let budget = Budget::default();
-    let mut reader = RequestReader::new(&mut socket, &export(), BytesMut::new(), &budget);
+    let mut reader = RequestReader::new(&mut socket, terms(), BytesMut::new(), &budget);
     assert!(poll(&mut reader).is_pending());
     assert!(reader.buffered().is_none());
     assert_eq!(reader.read.asked.len(), 1, "the receive that brought the header");
@@ -258,7 +285,7 @@ fn an_empty_write_needs_no_buffer() {
     let mut socket = Socket::default();
     socket.rest.extend(write(1, SIZE, &[]));
     let budget = Budget::default();
-    let mut reader = RequestReader::new(&mut socket, &export(), BytesMut::new(), &budget);
+    let mut reader = RequestReader::new(&mut socket, terms(), BytesMut::new(), &budget);
     assert_eq!(ready(&mut reader), written(1, SIZE, &[]));
 }
 
@@ -268,7 +295,7 @@ fn what_the_negotiation_received_comes_first() {
     let mut socket = Socket::default();
     socket.rest.extend(&bytes[30..]);
     let leftover = BytesMut::from(&bytes[..30]);
-    let mut reader = RequestReader::new(&mut socket, &export(), leftover, VecBuffers);
+    let mut reader = RequestReader::new(&mut socket, terms(), leftover, VecBuffers);
     assert_eq!(ready(&mut reader), written(1, 0, b"abc"));
     assert_eq!(ready(&mut reader), written(2, 3, b"def"));
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::errno::Errno;
 use std::task::Waker;
 
 /// Takes `room` bytes, then makes the writer wait.
@@ -47,7 +48,19 @@ fn poll(writer: &mut ReplyWriter<Slow>) -> Poll<io::Result<()>> {
     writer.poll_flush(&mut Context::from_waker(Waker::noop()))
 }
 
-type Reply = (u64, Result<Bytes, Errno>);
+type Reply = (Ticket, Result<Answer, Failure>);
+
+fn ticket(cookie: u64) -> Ticket {
+    Ticket { cookie, offset: 0 }
+}
+
+fn failed(errno: Errno) -> Result<Answer, Failure> {
+    Err(Failure::new(errno, "no"))
+}
+
+fn data(bytes: Vec<u8>) -> Result<Answer, Failure> {
+    Ok(Answer::Data(vec![bytes.into()]))
+}
 
 /// Short and long data, success and error, and what they are on the wire.
 fn replies() -> (Vec<Reply>, Vec<u8>) {
@@ -55,14 +68,18 @@ fn replies() -> (Vec<Reply>, Vec<u8>) {
     let mut replies = Vec::new();
     for cookie in 0..200_u64 {
         let reply = match cookie % 4 {
-            0 => Ok(Bytes::new()),
-            1 => Err(Errno::NoSpc),
-            2 => Ok(Bytes::from(vec![cookie as u8; 16])),
-            _ => Ok(Bytes::from(vec![cookie as u8; COPY_BYTES + cookie as usize])),
+            0 => Ok(Answer::Done),
+            1 => failed(Errno::NoSpc),
+            2 => data(vec![cookie as u8; 16]),
+            _ => data(vec![cookie as u8; COPY_BYTES + cookie as usize]),
         };
-        wire.extend_from_slice(&simple_header(cookie, reply.as_ref().err().copied()));
-        wire.extend_from_slice(reply.as_ref().map_or(&[][..], |data| data));
-        replies.push((cookie, reply));
+        let mut header = BytesMut::new();
+        Replies::Simple.encode(ticket(cookie), &reply, &mut header);
+        wire.extend_from_slice(&header);
+        if let Ok(Answer::Data(pieces)) = &reply {
+            wire.extend_from_slice(&pieces[0]);
+        }
+        replies.push((ticket(cookie), reply));
     }
     (replies, wire)
 }
@@ -71,12 +88,12 @@ fn replies() -> (Vec<Reply>, Vec<u8>) {
 fn nothing_is_lost_or_doubled_however_little_is_taken() {
     let (replies, wire) = replies();
     for room in [1, 15, 16, 17, 1000, 1 << 20] {
-        let mut writer = ReplyWriter::new(Slow::default());
+        let mut writer = ReplyWriter::new(Slow::default(), Replies::Simple);
         let mut replies = replies.iter().cloned();
         // Replies are pushed while others are half written.
         while writer.write.taken.len() < wire.len() {
-            for (cookie, reply) in replies.by_ref().take(3) {
-                writer.push(cookie, reply);
+            for (ticket, reply) in replies.by_ref().take(3) {
+                writer.push(ticket, reply);
             }
             let before = writer.pending_bytes() + writer.write.taken.len();
             writer.write.room = room;
@@ -90,12 +107,13 @@ fn nothing_is_lost_or_doubled_however_little_is_taken() {
 
 #[test]
 fn many_small_replies_are_one_write() {
-    let mut writer = ReplyWriter::new(Slow { room: 1 << 20, ..Slow::default() });
+    let slow = Slow { room: 1 << 20, ..Slow::default() };
+    let mut writer = ReplyWriter::new(slow, Replies::Simple);
     for cookie in 0..1000 {
-        writer.push(cookie, Ok(Bytes::new()));
+        writer.push(ticket(cookie), Ok(Answer::Done));
     }
-    writer.push(1000, Ok(Bytes::from(vec![0; 1 << 16])));
-    writer.push(1001, Err(Errno::Io));
+    writer.push(ticket(1000), data(vec![0; 1 << 16]));
+    writer.push(ticket(1001), failed(Errno::Io));
     assert!(poll(&mut writer).is_ready());
     assert_eq!(writer.write.calls, 1);
     assert_eq!(writer.write.taken.len(), 1002 * 16 + (1 << 16));
@@ -103,7 +121,20 @@ fn many_small_replies_are_one_write() {
 
 #[test]
 fn flushing_nothing_writes_nothing() {
-    let mut writer = ReplyWriter::new(Slow::default());
+    let mut writer = ReplyWriter::new(Slow::default(), Replies::Simple);
     assert!(poll(&mut writer).is_ready());
     assert_eq!(writer.write.calls, 0);
+}
+
+#[test]
+fn data_in_pieces_is_one_reply() {
+    let slow = Slow { room: 1 << 20, ..Slow::default() };
+    let mut writer = ReplyWriter::new(slow, Replies::Structured);
+    let pieces = vec![vec![1; 5000].into(), vec![2; 10].into(), vec![3; 5000].into()];
+    writer.push(ticket(1), Ok(Answer::Data(pieces)));
+    assert_eq!(writer.pending_bytes(), 20 + 8 + 10_010);
+    assert!(poll(&mut writer).is_ready());
+    let taken = &writer.write.taken;
+    assert_eq!(taken[16..20], 10_018_u32.to_be_bytes());
+    assert_eq!(taken[28..], [vec![1; 5000], vec![2; 10], vec![3; 5000]].concat());
 }

@@ -1,0 +1,4 @@
+//! The same by whole operations, against a model.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nbd_server::fuzzing::fuzz_negotiation_ops(bytes));

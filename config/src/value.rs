@@ -225,6 +225,17 @@ pub(crate) fn absolute_path(text: &str) -> Result<&str, BadValue> {
     Err(bad)
 }
 
+/// Permission bits of a socket by the rules of `unix-mode`, for programs that take them elsewhere.
+///
+/// # Errors
+/// With what is wrong and the way out.
+pub fn file_mode(text: &str) -> Result<u32, String> {
+    mode(text).map_err(|BadValue { problem, rule, help }| {
+        let help = help.map_or_else(String::new, |help| format!("; {help}"));
+        format!("{problem}: {rule}{help}")
+    })
+}
+
 /// Permission bits of a socket, whose owner can use it in any case.
 pub(crate) fn mode(text: &str) -> Result<u32, BadValue> {
     let rule = "a mode is three octal digits, or four of which the first is 0, as chmod takes it";

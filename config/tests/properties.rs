@@ -89,7 +89,7 @@ fn file(settings: &[(Index, u64)]) -> String {
     }
     // What others of the section are nothing without.
     for name in ["unix", "tls-certificates"] {
-        let spec = config::find(Section::Nbd, name).unwrap();
+        let spec = config::find(Section::Nbd, name).expect("an option of the table");
         chosen.entry((Section::Nbd, name)).or_insert((spec, 0));
     }
     let in_section = |text: &mut String, section: Section| {

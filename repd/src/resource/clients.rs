@@ -1,12 +1,12 @@
 //! The NBD connections of a resource: requests in, answers out.
 
 use crate::budget::{Payloads, Share};
-use crate::stream::{ReadHalf, StdStream, Stream, WriteHalf};
+use crate::stream::{ReadHalf, Stream, WriteHalf, split};
 use bytes::{Bytes, BytesMut};
 use control::ClientStatus;
 use nbd_server::{
     Answer, Command, ConnectionError, Context as Status, Errno, Extents, Failure, Incoming,
-    ReplyWriter, Request, RequestReader, Terms, Ticket,
+    MaybeTls, ReplyWriter, Request, RequestReader, Terms, Ticket,
 };
 use replicator::{ClientId, ClientOp, Input, IoError, RequestId};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +25,8 @@ const CLIENTS_MAX: usize = 1024;
 /// A connection that has been negotiated, on its way to the thread of its resource.
 #[derive(Debug)]
 pub(crate) struct NewClient {
-    pub(crate) stream: StdStream,
+    /// Out of its runtime.
+    pub(crate) stream: MaybeTls<Stream>,
     /// Received after the negotiation's last byte.
     pub(crate) leftover: BytesMut,
     pub(crate) terms: Terms,
@@ -78,19 +79,16 @@ impl Clients {
     }
 
     /// Takes a connection over. To be called in the resource's runtime.
-    pub(crate) fn insert(&mut self, new: NewClient, now: Time, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn insert(&mut self, mut new: NewClient, now: Time, inputs: &mut VecDeque<Input>) {
         if self.clients.len() >= CLIENTS_MAX {
             tracing::warn!(client = new.peer, "closed: {CLIENTS_MAX} clients are connected");
             return;
         }
-        let stream = match Stream::from_std(new.stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(client = new.peer, "closed: {error}");
-                return;
-            }
-        };
-        let (read, write) = stream.split();
+        if let Err(error) = new.stream.underneath().attach() {
+            tracing::warn!(client = new.peer, "closed: {error}");
+            return;
+        }
+        let (read, write) = split(new.stream);
         self.last_client += 1;
         let (id, volume) = (ClientId(self.last_client), new.volume);
         tracing::info!(client = new.peer, export = new.terms.export.name, "NBD client connected");
@@ -291,7 +289,7 @@ mod tests {
     fn join(clients: &mut Clients) -> UnixStream {
         let (near, far) = UnixStream::pair().unwrap();
         let new = NewClient {
-            stream: StdStream::Unix(near.into_std().unwrap()),
+            stream: MaybeTls::Plain(Stream::Unix(near)),
             leftover: BytesMut::new(),
             terms: Terms::simple(nbd_server::ExportInfo::new("r0/0", 1 << 30)),
             volume: VolumeId(0),

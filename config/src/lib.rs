@@ -43,6 +43,7 @@ pub use reference::reference;
 pub use resolve::node_ids;
 pub use source::{Source, SourceId, Sources, Span as TextSpan};
 pub use tree::Tree;
+pub use value::file_mode;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -375,13 +375,55 @@ impl BecomePrimary {
     }
 }
 
+words! {
+    /// Whether NBD clients use TLS.
+    #[derive(Default)]
+    pub enum NbdTls {
+        /// They must, on every socket.
+        Require = "require",
+        /// They may.
+        Allow = "allow",
+        /// They cannot.
+        #[default]
+        Off = "off",
+    }
+}
+
 /// `nbd { … }`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NbdSection {
     /// TCP address to serve on.
     pub listen: Option<SocketAddr>,
     /// Path of the Unix socket to serve on.
     pub unix: Option<PathBuf>,
+    /// Permission bits of that socket.
+    pub unix_mode: u32,
+    /// Its user, by name or number; without it, who runs the daemon.
+    pub unix_owner: Option<String>,
+    /// Its group, likewise.
+    pub unix_group: Option<String>,
+    /// Whether clients use TLS; with anything but off there are certificates.
+    pub tls: NbdTls,
+    /// Directory of the certificates.
+    pub tls_certificates: Option<PathBuf>,
+    /// Whether clients may only read.
+    pub read_only: bool,
+}
+
+impl Default for NbdSection {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            unix: None,
+            unix_mode: 0o600,
+            unix_owner: None,
+            unix_group: None,
+            tls: NbdTls::Off,
+            tls_certificates: None,
+            read_only: false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -136,6 +136,8 @@ pub enum Kind {
     Address,
     /// An absolute path.
     Path,
+    /// Permission bits of a file, in octal.
+    Mode,
 }
 
 /// What setting an option does here.

@@ -3,6 +3,7 @@
 mod claims;
 mod fencing;
 mod host;
+mod nbd;
 mod options;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -66,6 +67,8 @@ impl Resolver<'_> {
             self.common.get(Section::Nbd),
             self.global.get(Section::Nbd),
         ]);
+        let said = nbd::check(&tree.name, &nbd);
+        said.into_iter().for_each(|said| self.report(said));
         Some(Resource {
             name: tree.name.clone(),
             hosts,

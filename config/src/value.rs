@@ -66,6 +66,7 @@ pub(crate) fn parse(spec: &OptionSpec, text: &str) -> Result<Value, BadValue> {
         Kind::ResyncAfter => resync_after(text),
         Kind::Address => address(text).map(Value::Address),
         Kind::Path => absolute_path(text).map(|path| Value::Text(path.into())),
+        Kind::Mode => mode(text).map(|bits| Value::Number(bits.into())),
     }
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn describe(spec: &OptionSpec) -> String {
         Kind::ResyncAfter => "a minor number, or RESOURCE/VOLUME".into(),
         Kind::Address => "ADDRESS:PORT".into(),
         Kind::Path => "an absolute path".into(),
+        Kind::Mode => "octal permission bits, 0600 to 0777".into(),
     }
 }
 
@@ -223,6 +225,36 @@ pub(crate) fn absolute_path(text: &str) -> Result<&str, BadValue> {
     Err(bad)
 }
 
+/// Permission bits of a socket by the rules of `unix-mode`, for programs that take them elsewhere.
+///
+/// # Errors
+/// With what is wrong and the way out.
+pub fn file_mode(text: &str) -> Result<u32, String> {
+    mode(text).map_err(|BadValue { problem, rule, help }| {
+        let help = help.map_or_else(String::new, |help| format!("; {help}"));
+        format!("{problem}: {rule}{help}")
+    })
+}
+
+/// Permission bits of a socket, whose owner can use it in any case.
+pub(crate) fn mode(text: &str) -> Result<u32, BadValue> {
+    let rule = "a mode is three octal digits, or four of which the first is 0, as chmod takes it";
+    let digits = text.strip_prefix('0').unwrap_or(text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal);
+    let Some(bits) = bits else {
+        let mut bad = BadValue::new("not a mode", rule);
+        bad.help = Some("write `0600` for the owner alone, `0660` for a group too".into());
+        return Err(bad);
+    };
+    if bits & 0o600 != 0o600 {
+        let mut bad = BadValue::new("the owner could not connect", rule);
+        bad.help = Some(format!("write `{:04o}`", bits | 0o600));
+        return Err(bad);
+    }
+    Ok(bits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +271,16 @@ mod tests {
         assert!(number("K", Scale::One).is_err());
         assert!(number("-1", Scale::One).is_err());
         assert!(number("18446744073709551615G", Scale::One).is_err());
+    }
+
+    #[test]
+    fn modes_are_octal_and_let_the_owner_in() {
+        assert_eq!(mode("0660"), Ok(0o660));
+        assert_eq!(mode("777"), Ok(0o777));
+        for bad in ["", "0", "66", "0o660", "00660", "1777", "0680", "rw-rw----", "-660", "+660"] {
+            assert_eq!(mode(bad).unwrap_err().problem, "not a mode", "{bad}");
+        }
+        assert_eq!(mode("0060").unwrap_err().help.as_deref(), Some("write `0660`"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 mod support;
 
 use config::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, BecomePrimary, Config, Fencing, MetaDisk, OnIoError,
-    OnNoData, dump,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, BecomePrimary, Config, Fencing, MetaDisk, NbdSection,
+    NbdTls, OnIoError, OnNoData, dump,
 };
 use std::path::Path;
 use support::{ACCEPTANCE, FULL, Memory, PAIR, load, warnings};
@@ -94,6 +94,26 @@ fn defaults_are_those_of_the_table() {
     assert!(!resource.options.auto_promote);
     assert_eq!(resource.startup.wfc_timeout, None);
     assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn an_nbd_section_is_inherited_option_by_option() {
+    let loaded = load(&format!(
+        "global {{ nbd {{ tls-certificates /etc/repd/tls; unix /run/r.sock; }} }} \
+         common {{ nbd {{ tls require; unix-mode 0660; }} }} \
+         resource r0 {{ {PAIR} nbd {{ tls allow; unix-group disk; read-only; }} }}"
+    ));
+    let nbd = &loaded.config.resources[0].nbd;
+    assert_eq!(nbd.tls_certificates.as_deref(), Some(Path::new("/etc/repd/tls")));
+    assert_eq!((nbd.tls, nbd.unix_mode, nbd.read_only), (NbdTls::Allow, 0o660, true));
+    assert_eq!((nbd.unix_owner.as_deref(), nbd.unix_group.as_deref()), (None, Some("disk")));
+    let bare = load(&format!("resource r0 {{ {PAIR} nbd {{ tls off; tls-certificates /x; }} }}"));
+    assert!(bare.warnings.is_empty());
+    let nbd = &bare.config.resources[0].nbd;
+    assert_eq!((nbd.tls, nbd.unix_mode, nbd.read_only), (NbdTls::Off, 0o600, false));
+    // As an older daemon has kept it.
+    let old: NbdSection = serde_json::from_str(r#"{"listen":null,"unix":null}"#).unwrap();
+    assert_eq!(old, NbdSection::default());
 }
 
 #[test]

@@ -128,6 +128,10 @@ resource r0 { PAIR
     digest_without_secret: "resource r0 { PAIR\n net { cram-hmac-alg sha256; }\n}\n";
     link_tls: "resource r0 { PAIR\n net { tls yes; tls { ca /a; } }\n}\n";
     nbd_tls: "resource r0 { PAIR\n nbd { tls require; }\n}\n";
+    nbd_tls_inherited: "common { nbd { tls allow; } }\nresource r0 { PAIR\n}\n";
+    nbd_mode: "resource r0 { PAIR\n nbd { unix /run/x.sock; unix-mode 660x; }\n}\n";
+    nbd_mode_without_its_owner: "resource r0 { PAIR\n nbd { unix /run/x.sock; unix-mode 0060; }\n}\n";
+    nbd_group_without_socket: "resource r0 { PAIR\n nbd { listen 10.0.0.1:10809; unix-group disk; }\n}\n";
     stacked: "resource r0 { PAIR\n stacked-on-top-of r1 { device /dev/drbd9; }\n}\n";
     proxy: "resource r0 { PAIR\n proxy { memlimit 100M; }\n}\n";
     floating: "resource r0 {\n device /dev/drbd0; disk /dev/vdb;\n floating 10.0.0.1:7789;\n floating 10.0.0.2:7789;\n}\n";

@@ -72,6 +72,7 @@ fn value(spec: &OptionSpec, number: u64) -> String {
         (_, Kind::Hosts) => one_of(&["both", "alpha", "alpha BETA.x"]),
         (_, Kind::ResyncAfter) => one_of(&["-1", "3", "r1/2"]),
         (_, Kind::Address) => format!("127.0.0.1:{}", number % 65535 + 1),
+        (_, Kind::Mode) => format!("0{:o}", 0o600 + number % 0o200),
         (_, Kind::Path) => format!("/run/\"nbd {number}\"").replace('"', ""),
     }
 }
@@ -85,6 +86,11 @@ fn file(settings: &[(Index, u64)]) -> String {
         if !matches!(spec.effect, Effect::Refused(_)) && spec.name != "cram-hmac-alg" {
             chosen.insert((spec.sections[0], spec.name), (spec, *number));
         }
+    }
+    // What others of the section are nothing without.
+    for name in ["unix", "tls-certificates"] {
+        let spec = config::find(Section::Nbd, name).expect("an option of the table");
+        chosen.entry((Section::Nbd, name)).or_insert((spec, 0));
     }
     let in_section = |text: &mut String, section: Section| {
         for (spec, number) in chosen.values().filter(|(spec, _)| spec.sections[0] == section) {

@@ -26,7 +26,8 @@ impl Clock {
 
     /// The moment for a timer of the runtime.
     pub(crate) fn instant(&self, time: Time) -> tokio::time::Instant {
-        (self.start + time.since(self.wall).into()).into()
+        let since: Duration = time.since(self.wall).into();
+        (self.start + since).into()
     }
 }
 

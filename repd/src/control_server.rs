@@ -148,10 +148,11 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::Origin;
     use crate::testing::{self, daemon};
     use control::{HelperEvent, ResourceStatus, exit};
     use tokio::task::LocalSet;
-    use types::{ConnectionState, Role};
+    use types::ConnectionState;
 
     async fn ask(stream: &mut UnixStream, bytes: &[u8]) -> Reply {
         stream.write_all(bytes).await.unwrap();
@@ -292,7 +293,7 @@ mod tests {
             let first = ask(&mut stream, &request(Command::Watch)).await;
             assert_eq!(first, Reply::Status(Vec::new()));
             let resource = testing::resource_on_any_port("r0");
-            daemon.create(resource, "alpha".into(), Role::Secondary).await.unwrap();
+            daemon.create(resource, "alpha".into(), Origin::Asked).await.unwrap();
             picture(&mut stream, |all| all.len() == 1).await;
             let is =
                 |connection| move |all: &[ResourceStatus]| all[0].peer.connection == connection;

@@ -3,15 +3,19 @@
 //! Everything here runs on the main thread. Orders about one resource are done one after the
 //! other; what must survive a restart of the daemon is durable before an order is answered.
 
+use crate::access::Access;
 use crate::budget::Budgets;
 use crate::entry::Entry;
 use crate::handler::{self, Handlers};
-use crate::nbd_listener::NbdListener;
+use crate::nbd_service::NbdService;
 use crate::options::{NbdAddress, Options, Paths};
 use crate::resource::{Ended, Order, Resource};
 use crate::state_dir::{Remembered, StateDir, StateError};
+use crate::tls::Certificates;
 use crate::watch::News;
+use config::NbdTls;
 use control::{DaemonVersion, Failure, SplitBrainReport, exit};
+use nbd_server::TlsOffer;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,6 +25,15 @@ use types::{Role, VolumeId};
 
 /// How long the client that a node was promoted for may take to finish its negotiation.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a resource comes up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// An operator wants it.
+    Asked,
+    /// It was up before this daemon was started, and had that role.
+    Restored(Role),
+}
 
 /// See the module's page.
 pub(crate) struct Daemon {
@@ -32,7 +45,9 @@ pub(crate) struct Daemon {
     entries: RefCell<BTreeMap<String, Rc<Entry>>>,
     /// Held while a resource is created.
     creating: Mutex<()>,
-    nbd: RefCell<Vec<NbdAddress>>,
+    nbd: NbdService,
+    /// Those of the resources that want TLS, while there are any.
+    certificates: RefCell<Option<Certificates>>,
     stopping: Cell<bool>,
     stop: Notify,
     news: News,
@@ -53,7 +68,8 @@ impl Daemon {
             budgets: Budgets::new(),
             entries: RefCell::default(),
             creating: Mutex::new(()),
-            nbd: RefCell::default(),
+            nbd: NbdService::default(),
+            certificates: RefCell::default(),
             stopping: Cell::new(false),
             stop: Notify::new(),
             news: News::new(),
@@ -69,7 +85,7 @@ impl Daemon {
             pid: std::process::id(),
             node: self.node.clone(),
             state_dir: self.paths.state_dir.clone(),
-            nbd: self.nbd.borrow().iter().map(ToString::to_string).collect(),
+            nbd: self.nbd.addresses(),
         }
     }
 
@@ -104,21 +120,93 @@ impl Daemon {
         &self.news
     }
 
-    /// Serves NBD there, unless it does already.
-    pub(crate) fn serve_nbd(self: &Rc<Self>, address: &NbdAddress) -> Result<(), Failure> {
-        if self.nbd.borrow().contains(address) {
+    /// The URIs of an export, as clients must use them: within TLS if `tls` is required.
+    pub(crate) fn uris(&self, export: &str, tls: NbdTls) -> Vec<String> {
+        self.nbd.uris(export, tls == NbdTls::Require)
+    }
+
+    /// Where NBD is served.
+    pub(crate) const fn nbd(&self) -> &NbdService {
+        &self.nbd
+    }
+
+    /// What a client is offered that connects now. Sockets are the daemon's, so this goes by all
+    /// resources that are up: what else is not for a client is decided when it asks.
+    pub(crate) fn tls_offer(&self) -> TlsOffer {
+        let modes = self.resources();
+        let modes: Vec<NbdTls> = modes.iter().map(|entry| entry.nbd().tls).collect();
+        if modes.iter().all(|&tls| tls == NbdTls::Off) {
+            return TlsOffer::Off;
+        }
+        let mut certificates = self.certificates.borrow_mut();
+        match certificates.as_mut().and_then(Certificates::current) {
+            // Without an identity; what requires TLS is refused all the same.
+            None => TlsOffer::Off,
+            Some(identity) if modes.iter().all(|&tls| tls == NbdTls::Require) => {
+                TlsOffer::Require(identity)
+            }
+            Some(identity) => TlsOffer::Allow(identity),
+        }
+    }
+
+    /// Reads the certificates that a resource asks for, which comes up. `is_restored`: it was up
+    /// before, and shall be so again though there be no TLS for its clients.
+    fn use_certificates(
+        &self,
+        resource: &config::Resource,
+        is_restored: bool,
+    ) -> Result<(), Failure> {
+        let name = &resource.name;
+        if resource.nbd.tls == NbdTls::Off {
             return Ok(());
         }
-        let listener = NbdListener::bind(address)?;
-        tracing::info!(%address, "serving NBD");
-        self.nbd.borrow_mut().push(address.clone());
-        tokio::task::spawn_local(listener.serve(self.clone()));
+        let failed = |text: String| Err(Failure::new(exit::CONFIG, format!("{name}: {text}")));
+        let Some(directory) = &resource.nbd.tls_certificates else {
+            return failed("`tls` without `tls-certificates`".into());
+        };
+        let mut certificates = self.certificates.borrow_mut();
+        let users = self.resources();
+        let user = users.iter().find(|entry| entry.nbd().tls != NbdTls::Off);
+        if let (Some(user), Some(used)) = (user, certificates.as_ref())
+            && used.directory() != directory
+        {
+            return failed(format!(
+                "its certificates are in {}, those of {}, which is up, in {}; a daemon has one \
+                 set of them: name one directory, in `common {{ nbd {{ tls-certificates … }} }}`",
+                directory.display(),
+                user.name(),
+                used.directory().display()
+            ));
+        }
+        let loaded = match Certificates::load(directory) {
+            Ok(loaded) => loaded,
+            Err(_) if is_restored => Certificates::load_or_wait(directory),
+            Err(error) => return failed(error.to_string()),
+        };
+        *certificates = Some(loaded);
         Ok(())
     }
 
-    /// The URIs of an export.
-    pub(crate) fn uris(&self, export: &str) -> Vec<String> {
-        self.nbd.borrow().iter().map(|address| address.uri(export)).collect()
+    /// Listens where a resource asks for that comes up.
+    fn serve_resource(self: &Rc<Self>, resource: &config::Resource) -> Result<(), Failure> {
+        let nbd = &resource.nbd;
+        if self.paths.nbd_is_fixed {
+            return Ok(());
+        }
+        if let Some(path) = &nbd.unix {
+            let (owner, group) = (nbd.unix_owner.as_deref(), nbd.unix_group.as_deref());
+            let access = Access::new(nbd.unix_mode, owner, group).map_err(|error| {
+                Failure::new(exit::CONFIG, format!("{}: `nbd`: {error}", resource.name))
+            })?;
+            let users = self.resources();
+            let user = users.iter().find(|entry| entry.nbd().unix.as_ref() == Some(path));
+            let user = user.map(|entry| entry.name());
+            self.nbd.serve_shared(self, path, access, &resource.name, user)?;
+        }
+        match nbd.listen {
+            Some(address) => self.nbd.serve(self, &NbdAddress::Tcp(address), Access::PRIVATE),
+            None => Ok(()),
+        }
     }
 
     /// Brings a resource up: see [`control::Command::Up`]. Returns what the operator should know.
@@ -134,7 +222,7 @@ impl Daemon {
         }
         let name = resource.name.clone();
         let mut notes = Vec::new();
-        let (entry, is_new) = self.create(resource.clone(), node, Role::Secondary).await?;
+        let (entry, is_new) = self.create(resource.clone(), node, Origin::Asked).await?;
         let _turn = entry.turn.lock().await;
         if entry.remembered.borrow().resource != resource {
             notes.push(format!(
@@ -159,7 +247,7 @@ impl Daemon {
         self: &Rc<Self>,
         resource: config::Resource,
         node: String,
-        intended_role: Role,
+        origin: Origin,
     ) -> Result<(Rc<Entry>, bool), Failure> {
         let _creating = self.creating.lock().await;
         if self.is_stopping() {
@@ -168,13 +256,12 @@ impl Daemon {
         if let Ok(entry) = self.entry(&resource.name) {
             return Ok((entry, false));
         }
-        if !self.paths.nbd_is_fixed {
-            let nbd = &resource.nbd;
-            let unix = nbd.unix.clone().map(NbdAddress::Unix);
-            for address in unix.into_iter().chain(nbd.listen.map(NbdAddress::Tcp)) {
-                self.serve_nbd(&address)?;
-            }
-        }
+        let intended_role = match origin {
+            Origin::Asked => Role::Secondary,
+            Origin::Restored(role) => role,
+        };
+        self.use_certificates(&resource, matches!(origin, Origin::Restored(_)))?;
+        self.serve_resource(&resource)?;
         let (handlers, waiting) = Handlers::new();
         tokio::task::spawn_local(handler::serve(waiting, self.news.clone()));
         let budgets = self.budgets.clone();
@@ -310,7 +397,7 @@ impl Daemon {
         let mut notes = Vec::new();
         for volume in entry.volumes() {
             let export = crate::exports::export_name(name, volume);
-            let uris = self.uris(&export).join(" or ");
+            let uris = self.uris(&export, entry.nbd().tls).join(" or ");
             notes.push(format!("{export} is served at {uris}"));
         }
         Ok(notes)
@@ -374,6 +461,8 @@ impl Daemon {
     /// next daemon goes on where this one stops; without, the node is Secondary from now on.
     pub(crate) async fn stop_all(&self) {
         self.stopping.set(true);
+        // Nobody new, and whoever negotiates tries the next daemon.
+        self.nbd.end();
         for entry in self.resources() {
             let status = entry.resource.status().await;
             let is_used = status.as_ref().map_or(true, |status| {

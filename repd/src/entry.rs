@@ -3,7 +3,7 @@
 use crate::resource::{Order, Resource};
 use crate::state_dir::Remembered;
 use control::{Failure, exit};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use tokio::sync::{Mutex, watch};
 use types::VolumeId;
 
@@ -33,6 +33,11 @@ impl Entry {
     /// Whether a client that comes makes this node Primary.
     pub(crate) fn auto_promote(&self) -> bool {
         self.remembered.borrow().resource.options.auto_promote
+    }
+
+    /// How it is served over NBD.
+    pub(crate) fn nbd(&self) -> Ref<'_, config::NbdSection> {
+        Ref::map(self.remembered.borrow(), |remembered| &remembered.resource.nbd)
     }
 
     pub(crate) fn remembered(&self) -> Remembered {

@@ -2,16 +2,27 @@
 //!
 //! A volume is exported as `RESOURCE/VOLUME`; volume 0 also as `RESOURCE`; and volume 0 of the
 //! only resource also under the empty name.
+//!
+//! A resource with `tls require` does not exist for a client that has not begun TLS: it is not
+//! listed, and asking for it is answered as asking for what does not exist is.
 
 use crate::daemon::Daemon;
 use crate::entry::Entry;
+use crate::negotiating::Held;
+use config::NbdTls;
 use nbd_server::{ExportInfo, Exports, Refusal, Session};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use types::{Role, VolumeId};
 
 /// How long a client waits for a resource that is being brought back after a restart.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many clients a resource has at most.
+const CLIENTS_MAX: usize = 1024;
+/// How many clients a daemon has at most, over all resources.
+const DAEMON_CLIENTS_MAX: usize = 4096;
 
 /// The name under which a volume is listed.
 pub(crate) fn export_name(resource: &str, volume: VolumeId) -> String {
@@ -42,20 +53,45 @@ pub(crate) fn resolve<'a>(
     names.any(|found| found == resource).then_some((resource, volume))
 }
 
-/// The exports of a daemon.
-#[derive(Clone)]
-pub(crate) struct DaemonExports(pub(crate) Rc<Daemon>);
+/// The exports of a daemon, as one client has them.
+pub(crate) struct DaemonExports {
+    daemon: Rc<Daemon>,
+    /// Set while the client waits for this daemon.
+    held: Held,
+    /// It has asked within TLS.
+    has_tls: Cell<bool>,
+    /// It has asked in the clear for what is told within TLS only.
+    needs_tls: Cell<bool>,
+}
 
 impl DaemonExports {
-    fn resolve(&self, name: &str) -> Result<(Rc<Entry>, VolumeId), Refusal> {
-        let resources = self.0.resources();
-        let (resource, volume) =
-            resolve(name, resources.iter().map(|entry| entry.name())).ok_or(Refusal::Unknown)?;
-        let found = resources.iter().find(|entry| entry.name() == resource);
-        let entry = found.expect("only what is up is resolved").clone();
-        match entry.volumes().contains(&volume) {
-            true => Ok((entry, volume)),
-            false => Err(Refusal::Unknown),
+    pub(crate) fn new(daemon: Rc<Daemon>, held: Held) -> Self {
+        Self { daemon, held, has_tls: Cell::new(false), needs_tls: Cell::new(false) }
+    }
+
+    /// Whether the client, gone by now, was kept from what it wanted by having no TLS.
+    /// `is_required`: nothing was answered without.
+    pub(crate) fn wanted_tls(&self, is_required: bool) -> bool {
+        !self.has_tls.get() && (is_required || self.needs_tls.get())
+    }
+
+    fn resolve(&self, name: &str, is_tls: bool) -> Result<(Rc<Entry>, VolumeId), Refusal> {
+        self.has_tls.set(is_tls);
+        let resources = self.daemon.resources();
+        let find = || {
+            let (resource, volume) = resolve(name, resources.iter().map(|entry| entry.name()))?;
+            let entry = resources.iter().find(|entry| entry.name() == resource)?;
+            entry.volumes().contains(&volume).then(|| (entry.clone(), volume))
+        };
+        let requires = |entry: &Entry| entry.nbd().tls == NbdTls::Require;
+        match find() {
+            Some((entry, volume)) if is_tls || !requires(&entry) => Ok((entry, volume)),
+            // What is not there looks as what is hidden.
+            _ if !is_tls && resources.iter().any(|entry| requires(entry)) => {
+                self.needs_tls.set(true);
+                Err(Refusal::TlsRequired)
+            }
+            _ => Err(Refusal::Unknown),
         }
     }
 }
@@ -65,37 +101,55 @@ fn info(entry: &Entry, volume: VolumeId) -> ExportInfo {
     let size = glance.volume(volume).map_or(0, |volume| volume.size_bytes);
     let mut info = ExportInfo::new(export_name(entry.name(), volume), size);
     info.description = format!("{} here, connection {}", glance.role, glance.connection);
+    info.read_only = entry.nbd().read_only;
     info
 }
 
 impl Exports for DaemonExports {
-    fn list(&self, _: Session<'_>) -> Vec<ExportInfo> {
-        let resources = self.0.resources();
-        let volumes = resources.iter().flat_map(|entry| {
+    fn list(&self, session: Session<'_>) -> Vec<ExportInfo> {
+        self.has_tls.set(session.is_tls);
+        let resources = self.daemon.resources();
+        let shown = |entry: &&Rc<Entry>| session.is_tls || entry.nbd().tls != NbdTls::Require;
+        let volumes = resources.iter().filter(shown).flat_map(|entry| {
             entry.volumes().into_iter().map(|volume| info(entry, volume)).collect::<Vec<_>>()
         });
         volumes.collect()
     }
 
-    fn find(&self, name: &str, _: Session<'_>) -> Result<ExportInfo, Refusal> {
-        self.resolve(name).map(|(entry, volume)| info(&entry, volume))
+    fn find(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
+        self.resolve(name, session.is_tls).map(|(entry, volume)| info(&entry, volume))
     }
 
     async fn open(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
+        let (entry, volume) = self.resolve(name, session.is_tls)?;
         let peer = session.peer;
-        let (entry, volume) = self.resolve(name)?;
+        self.held.set(true);
+        let opened = self.wait_and_open(&entry, volume, peer).await;
+        self.held.set(false);
+        opened
+    }
+}
+
+impl DaemonExports {
+    async fn wait_and_open(
+        &self,
+        entry: &Rc<Entry>,
+        volume: VolumeId,
+        peer: &str,
+    ) -> Result<ExportInfo, Refusal> {
         let mut restoring = entry.restoring.subscribe();
         let restored = restoring.wait_for(|restoring| !restoring);
         if tokio::time::timeout(RESTORE_PATIENCE, restored).await.is_err() {
             tracing::warn!(client = peer, resource = entry.name(), "still being restored");
         }
-        if self.0.is_stopping() {
+        if self.daemon.is_stopping() {
             return Err(Refusal::Shutdown("the daemon is ending".into()));
         }
+        self.ensure_room(entry)?;
         if entry.resource.glance().role != Role::Primary {
-            self.promote(&entry, peer).await?;
+            self.promote(entry, peer).await?;
         }
-        let info = info(&entry, volume);
+        let info = info(entry, volume);
         if info.size == 0 {
             return Err(Refusal::Policy(format!(
                 "the size of {} is not known yet: this node has no disk for it and no connection \
@@ -106,9 +160,25 @@ impl Exports for DaemonExports {
         }
         Ok(info)
     }
-}
 
-impl DaemonExports {
+    /// Bounds the connections of a resource and of the daemon: each has a descriptor and memory.
+    fn ensure_room(&self, entry: &Entry) -> Result<(), Refusal> {
+        let refuse = |whose: &str, max| {
+            Err(Refusal::Policy(format!(
+                "{max} clients are connected to {whose}, and that is the most; disconnect some"
+            )))
+        };
+        if entry.resource.glance().clients >= CLIENTS_MAX {
+            return refuse(entry.name(), CLIENTS_MAX);
+        }
+        let all: usize =
+            self.daemon.resources().iter().map(|entry| entry.resource.glance().clients).sum();
+        if all >= DAEMON_CLIENTS_MAX {
+            return refuse("this daemon", DAEMON_CLIENTS_MAX);
+        }
+        Ok(())
+    }
+
     /// A Secondary does not serve, but for `auto-promote yes`.
     async fn promote(&self, entry: &Rc<Entry>, peer: &str) -> Result<(), Refusal> {
         let name = entry.name();
@@ -118,7 +188,7 @@ impl DaemonExports {
             )));
         }
         tracing::info!(client = peer, resource = name, "promoted for a client: auto-promote");
-        self.0.auto_promote(entry).await.map_err(|failure| Refusal::Policy(failure.text))
+        self.daemon.auto_promote(entry).await.map_err(|failure| Refusal::Policy(failure.text))
     }
 }
 

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod activation;
 mod budget;
 mod clock;
 mod control_server;
@@ -16,6 +18,8 @@ mod handler;
 mod log_limit;
 mod logging;
 mod nbd_listener;
+mod nbd_service;
+mod negotiating;
 pub mod options;
 mod resource;
 mod restore;
@@ -24,16 +28,21 @@ mod state_dir;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod waits;
 mod watch;
 
 pub use options::Options;
 
+use access::Access;
+use activation::Passed;
 use anyhow::Context;
 use daemon::Daemon;
 use options::{KernelAttach, Paths};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use state_dir::StateDir;
 use std::path::PathBuf;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -45,27 +54,42 @@ const _: () = assert!(!types::mutation::PRESENT, "a daemon is not built with del
 /// If it cannot start: its state directory or a socket is in use, or the system refuses.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     logging::start(options.log);
+    raise_descriptor_limit();
     let is_root = rustix::process::geteuid().is_root();
     let paths = options.paths(is_root, |name| {
         std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     });
+    let passed = activation::take(&paths.control)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(LocalSet::new().run_until(live(options, paths)))
+    runtime.block_on(LocalSet::new().run_until(live(options, paths, passed)))
 }
 
-async fn live(options: &Options, paths: Paths) -> anyhow::Result<()> {
+async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let state = StateDir::open(&paths.state_dir)?;
     let boot_id = state_dir::boot_id().context("/proc/sys/kernel/random/boot_id")?;
-    let control = sockets::listen(&paths.control)?;
-    let _control_file = sockets::SocketFile(paths.control.clone());
+    let (control, _control_file) = match passed.control {
+        Some(control) => (UnixListener::from_std(control).context("the control socket")?, None),
+        None => {
+            let (control, file) = sockets::listen(&paths.control, Access::PRIVATE)?;
+            (control, Some(file))
+        }
+    };
+    let (owner, group) = (options.nbd_owner.as_deref(), options.nbd_group.as_deref());
+    let access = Access::new(options.nbd_mode, owner, group).context("--nbd-owner, --nbd-group")?;
     let daemon = Daemon::new(options, paths.clone(), state, boot_id);
-    // Known by name before a client can ask for them.
-    restore::restore_all(&daemon).await?;
-    for address in &paths.nbd {
-        daemon.serve_nbd(address)?;
+    // The socket that it has by itself is for who passes none.
+    let own = passed.nbd.is_empty() || paths.nbd_is_fixed;
+    for (address, listener) in passed.nbd {
+        daemon.nbd().serve_passed(&daemon, address, listener)?;
     }
+    restore::restore_all(&daemon).await?;
+    for address in paths.nbd.iter().filter(|_| own) {
+        daemon.nbd().serve(&daemon, address, access)?;
+    }
+    // What is brought back is known by name before a client can ask for it.
+    daemon.nbd().open();
     tokio::task::spawn_local(control_server::serve(control, daemon.clone()));
     if options.kernel_attach == KernelAttach::Auto {
         tracing::info!("kernel attach is not built yet: clients connect to the NBD URIs");
@@ -85,6 +109,16 @@ async fn live(options: &Options, paths: Paths) -> anyhow::Result<()> {
         name = signals.next() => anyhow::bail!("{name} again: ended at once, as in a crash"),
     }
     Ok(())
+}
+
+/// Each client has a descriptor, and the system's first offer of them is small for old programs'
+/// sake.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays: {error}");
+    }
 }
 
 /// Tells systemd, if it has started this process.

@@ -26,6 +26,15 @@ pub struct Options {
     /// [default: unix:/run/repd/nbd.sock, or repd below $XDG_RUNTIME_DIR]
     #[arg(long, value_name = "WHERE")]
     pub nbd: Vec<NbdAddress>,
+    /// Permission bits of those Unix sockets, as chmod takes them
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode)]
+    pub nbd_mode: u32,
+    /// The user, by name or number, that they belong to
+    #[arg(long, value_name = "USER")]
+    pub nbd_owner: Option<String>,
+    /// The group, by name or number, that they belong to
+    #[arg(long, value_name = "GROUP")]
+    pub nbd_group: Option<String>,
     /// Whether `primary` attaches the device to this machine's kernel
     #[arg(long, value_enum, default_value_t = KernelAttach::Auto)]
     pub kernel_attach: KernelAttach,
@@ -86,13 +95,19 @@ impl fmt::Display for NbdAddress {
 }
 
 impl NbdAddress {
-    /// The URI of an export that is served there.
-    pub fn uri(&self, export: &str) -> String {
+    /// The URI of an export that is served there, within TLS or in the clear.
+    pub fn uri(&self, export: &str, tls: bool) -> String {
+        let scheme = if tls { "nbds" } else { "nbd" };
         match self {
-            Self::Unix(path) => format!("nbd+unix:///{export}?socket={}", path.display()),
-            Self::Tcp(address) => format!("nbd://{address}/{export}"),
+            Self::Unix(path) => format!("{scheme}+unix:///{export}?socket={}", path.display()),
+            Self::Tcp(address) => format!("{scheme}://{address}/{export}"),
         }
     }
+}
+
+/// Permission bits, by the rules of the configuration.
+fn mode(text: &str) -> Result<u32, String> {
+    config::file_mode(text)
 }
 
 /// Where things are, after defaults.
@@ -147,9 +162,20 @@ mod tests {
             assert!(text.parse::<NbdAddress>().is_err(), "{text}");
         }
         let unix: NbdAddress = "unix:/run/x.sock".parse().unwrap();
-        assert_eq!(unix.uri("r0/0"), "nbd+unix:///r0/0?socket=/run/x.sock");
+        assert_eq!(unix.uri("r0/0", false), "nbd+unix:///r0/0?socket=/run/x.sock");
+        assert_eq!(unix.uri("r0", true), "nbds+unix:///r0?socket=/run/x.sock");
         let tcp: NbdAddress = "tcp:[::1]:10809".parse().unwrap();
-        assert_eq!(tcp.uri("r0"), "nbd://[::1]:10809/r0");
+        assert_eq!(tcp.uri("r0", false), "nbd://[::1]:10809/r0");
+        assert_eq!(tcp.uri("r0", true), "nbds://[::1]:10809/r0");
+    }
+
+    #[test]
+    fn the_mode_of_sockets_is_that_of_the_configuration() {
+        let mode = |mode| Options::try_parse_from(["repd", "--nbd-mode", mode]);
+        assert_eq!(mode("660").unwrap().nbd_mode, 0o660);
+        let error = mode("0060").unwrap_err().to_string();
+        assert!(error.contains("write `0660`"), "{error}");
+        assert_eq!(Options::parse_from(["repd"]).nbd_mode, 0o600);
     }
 
     #[test]

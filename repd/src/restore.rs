@@ -3,7 +3,7 @@
 //! A node that was Primary becomes Primary again only when it has met its peer, or has waited
 //! long enough for it: the peer may have gone on alone meanwhile, and then it has the newer data.
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Origin};
 use crate::entry::Entry;
 use crate::state_dir::Remembered;
 use crate::waits::{Goal, wait_while_restoring};
@@ -23,7 +23,7 @@ pub(crate) async fn restore_all(daemon: &Rc<Daemon>) -> anyhow::Result<()> {
     for remembered in daemon.remembered()? {
         let name = remembered.resource.name.clone();
         let Remembered { resource, node, intended_role, .. } = remembered.clone();
-        match daemon.create(resource, node, intended_role).await {
+        match daemon.create(resource, node, Origin::Restored(intended_role)).await {
             Ok((entry, _)) => {
                 tracing::info!(resource = name, %intended_role, "bringing back what was up");
                 daemon.remember(&entry, remembered).map_err(anyhow::Error::new)?;

@@ -1,15 +1,15 @@
 //! Unix sockets of a daemon: what a dead daemon left is replaced, a living one's is respected.
 
+use crate::access::Access;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -42,29 +42,39 @@ pub(crate) enum SocketError {
     },
 }
 
-/// Listens on a socket that only this user (and root) may connect to. Its directory is made if it
-/// is missing.
+/// Listens on a socket that they may connect to whom `access` lets. Its directory is made, for this
+/// user alone, if it is missing.
 ///
 /// # Errors
 /// If a living process or something that is no socket is there, or the system refuses.
-pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+pub(crate) fn listen(
+    path: &Path,
+    access: Access,
+) -> Result<(UnixListener, SocketFile), SocketError> {
     let failed = |doing| move |error| SocketError::Io { path: path.to_owned(), doing, error };
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         make_private_dir(directory).map_err(failed("making its directory"))?;
     }
     remove_stale(path)?;
-    bind_private(path).map_err(failed("listening"))
+    bind(path, access)
 }
 
-/// Nobody can connect before `listen`, and then the mode is right. (A mask for the process would
-/// be felt by every file that another thread creates meanwhile.)
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    net::listen(&socket, BACKLOG)?;
-    UnixListener::from_std(socket.into())
+/// Nobody can connect before `listen`, and then the permissions are right. (A mask for the process
+/// would be felt by every file that another thread creates meanwhile.)
+fn bind(path: &Path, access: Access) -> Result<(UnixListener, SocketFile), SocketError> {
+    let failed = |doing| move |error| SocketError::Io { path: path.to_owned(), doing, error };
+    let bound = || -> io::Result<_> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(socket)
+    };
+    let socket = bound().map_err(failed("listening"))?;
+    let file = SocketFile(path.to_owned());
+    access.apply(path).map_err(failed("giving it its mode, user and group"))?;
+    let listening = net::listen(&socket, BACKLOG).map_err(io::Error::from);
+    let listener = listening.and_then(|()| UnixListener::from_std(socket.into()));
+    listener.map(|listener| (listener, file)).map_err(failed("listening"))
 }
 
 /// Makes a directory for this user alone.
@@ -98,7 +108,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 
 /// A socket that is removed when the daemon ends in order.
 #[derive(Debug)]
-pub(crate) struct SocketFile(pub(crate) PathBuf);
+pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -110,20 +120,24 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("below/control.sock");
-        let first = listen(&path).unwrap();
+        let (first, file) = listen(&path, Access::PRIVATE).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let error = listen(&path).unwrap_err();
+        let error = listen(&path, Access::PRIVATE).unwrap_err();
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        // A daemon that dies removes nothing.
         drop(first);
-        listen(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        std::mem::forget(file);
+        let again = listen(&path, Access::PRIVATE).unwrap();
+        drop(again);
+        assert!(!path.exists());
         std::fs::write(&path, "data").unwrap();
-        assert!(matches!(listen(&path), Err(SocketError::NotASocket { .. })));
+        assert!(matches!(listen(&path, Access::PRIVATE), Err(SocketError::NotASocket { .. })));
     }
 }

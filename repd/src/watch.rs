@@ -69,8 +69,9 @@ impl Daemon {
         let mut status = entry.resource.status().await?;
         status.intended_role = entry.remembered.borrow().intended_role;
         status.restoring = *entry.restoring.borrow();
+        let tls = entry.nbd().tls;
         for volume in &mut status.volumes {
-            volume.nbd_uris = self.uris(&volume.export);
+            volume.nbd_uris = self.uris(&volume.export, tls);
         }
         Ok(status)
     }
@@ -134,11 +135,11 @@ async fn send(to: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::Origin;
     use crate::testing;
     use std::rc::Rc;
     use tokio::io::{AsyncReadExt, DuplexStream};
     use tokio::task::LocalSet;
-    use types::Role;
 
     /// Far less than a picture of a resource.
     const PIPE_BYTES: usize = 64;
@@ -156,7 +157,7 @@ mod tests {
         tokio::task::spawn_local(async move { serve(&served, &mut far).await });
         assert_eq!(next(&mut near).await, Reply::Status(Vec::new()));
         let resource = testing::resource_on_any_port("r0");
-        daemon.create(resource, "alpha".into(), Role::Secondary).await.unwrap();
+        daemon.create(resource, "alpha".into(), Origin::Asked).await.unwrap();
         let len = near.read_u32_le().await.unwrap() as usize;
         assert!(len > PIPE_BYTES);
         (near, len)

@@ -185,6 +185,11 @@ impl Cluster {
         [alpha, beta]
     }
 
+    /// A port that nobody else uses.
+    pub fn spare_port(&self) -> u16 {
+        self.ports.ports[4]
+    }
+
     /// Waits until both nodes say of both disks that they are UpToDate, with nothing marked.
     ///
     /// # Errors

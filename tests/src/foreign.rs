@@ -11,8 +11,10 @@ use std::time::Duration;
 /// No client may need longer, at any scale.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Every program that is needed, and its package in Debian.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("qemu-io", "qemu-utils"),
+    ("qemu-img", "qemu-utils"),
+    ("nbd-client", "nbd-client"),
     ("nbdcopy", "libnbd-bin"),
     ("nbdinfo", "libnbd-bin"),
     ("nbdkit", "nbdkit"),

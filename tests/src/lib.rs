@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod clock;
 pub mod cluster;
 pub mod disks;

@@ -18,6 +18,8 @@ mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
+mod nbd_sockets;
+mod nbd_tls;
 mod overlaps;
 mod policies;
 mod primary_killed;
@@ -185,6 +187,13 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "rs12-foreign-disk", show: exchanged_disks::foreign },
     Scenario { name: "io5-full-disk", show: full_disk::full },
     Scenario { name: "read-only-disk", show: full_disk::read_only },
+    Scenario { name: "tls-required", show: nbd_tls::required },
+    Scenario { name: "tls-renewed", show: nbd_tls::renewed },
+    Scenario { name: "tls-refused", show: nbd_tls::refused },
+    Scenario { name: "tls-image", show: nbd_tls::image },
+    Scenario { name: "passed-sockets", show: nbd_sockets::activated },
+    Scenario { name: "socket-permissions", show: nbd_sockets::permissions },
+    Scenario { name: "silent-clients", show: nbd_sockets::silent },
     Scenario { name: "control-abuse", show: control_abuse::show },
     Scenario { name: "demo", show: demo::show },
 ];

@@ -3,7 +3,7 @@
 use super::{Kind, Kind::Choice};
 use super::{OptionSpec, Scale, Section::*, option};
 use crate::model::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, OnIoError, OnNoData, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, NbdTls, OnIoError, OnNoData, RrConflict,
 };
 
 const fn number(min: u64, max: u64, scale: Scale) -> Kind {
@@ -495,13 +495,19 @@ pub const OPTIONS: &[OptionSpec] = &[
     // nbd: an addition of repd
     option("listen", &[Nbd], Kind::Address, "").doc("Serve NBD on this TCP address too."),
     option("unix", &[Nbd], Kind::Path, "").doc("Serve NBD on this Unix socket."),
-    option("tls-certificates", &[Nbd], Kind::Path, "")
-        .refused("not yet: TLS for NBD comes later")
-        .doc("Directory of the certificates for TLS."),
-    option("tls", &[Nbd], Choice(&["require", "allow", "off"]), "off")
-        .only(
-            &["off"],
-            "not yet: TLS for NBD comes later, and clients would be served in the clear",
-        )
-        .doc("Whether clients must, may or cannot use TLS."),
+    option("unix-mode", &[Nbd], Kind::Mode, "0600")
+        .doc("Who may connect to that Unix socket, as bits of chmod; it takes the right to write."),
+    option("unix-owner", &[Nbd], Kind::Text(63), "")
+        .doc("The user, by name or number, that this Unix socket belongs to."),
+    option("unix-group", &[Nbd], Kind::Text(63), "")
+        .doc("The group, by name or number, that this Unix socket belongs to."),
+    option("tls-certificates", &[Nbd], Kind::Path, "").doc(
+        "Directory of server-cert.pem and server-key.pem; with ca-cert.pem in it clients need a \
+         certificate of that authority, which ca-crl.pem, if there, must not revoke.",
+    ),
+    option("tls", &[Nbd], Choice(NbdTls::WORDS), "off").doc(
+        "Whether clients must, may or cannot use TLS; require holds on every socket, Unix too.",
+    ),
+    option("read-only", &[Nbd], Kind::Flag, "no")
+        .doc("Whether the clients of this node may only read."),
 ];

@@ -142,11 +142,18 @@ pub(super) fn handlers(chain: &Chain<'_>) -> BTreeMap<String, String> {
 }
 
 pub(super) fn nbd(chain: &Chain<'_>) -> NbdSection {
+    const NBD: Section = Section::Nbd;
     NbdSection {
-        listen: match chain.value(Section::Nbd, "listen") {
+        listen: match chain.value(NBD, "listen") {
             Some(Value::Address(address)) => Some(address),
             _ => None,
         },
-        unix: chain.text(Section::Nbd, "unix").map(Into::into),
+        unix: chain.text(NBD, "unix").map(Into::into),
+        unix_mode: chain.small(NBD, "unix-mode"),
+        unix_owner: chain.text(NBD, "unix-owner"),
+        unix_group: chain.text(NBD, "unix-group"),
+        tls: chain.word(NBD, "tls"),
+        tls_certificates: chain.text(NBD, "tls-certificates").map(Into::into),
+        read_only: chain.flag(NBD, "read-only"),
     }
 }

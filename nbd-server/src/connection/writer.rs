@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::AsyncWrite;
 
 /// Data up to this length is copied behind its header: cheaper than a slice of its own.
@@ -108,6 +108,14 @@ impl<W: AsyncWrite + Unpin> ReplyWriter<W> {
     /// When the client does not take any more; close the connection then.
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Closes the stream in order, as far as that is possible without waiting: within TLS the client
+    /// is told that nothing was cut off.
+    pub fn close_now(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        // A client that does not take it is closed all the same.
+        let _ = Pin::new(&mut self.write).poll_shutdown(&mut cx);
     }
 
     /// As [`flush`](Self::flush), for a caller with a poll loop of its own.

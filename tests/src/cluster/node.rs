@@ -20,18 +20,25 @@ pub struct Node {
     name: &'static str,
     home: PathBuf,
     daemon: Option<Child>,
+    /// More words for its command line.
+    words: Vec<String>,
 }
 
 impl Node {
     pub(super) fn new(directory: &Path, name: &'static str) -> anyhow::Result<Self> {
         let home = directory.join(name);
         fs::create_dir(&home)?;
-        Ok(Self { name, home, daemon: None })
+        Ok(Self { name, home, daemon: None, words: Vec::new() })
     }
 
     /// Its name in the configuration.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// From its next start on its daemon has these words on its command line, too.
+    pub fn start_with(&mut self, words: &[&str]) {
+        self.words = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Its backing file.
@@ -81,12 +88,30 @@ impl Node {
     /// # Errors
     /// If it ends instead.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let log = File::options().create(true).append(true).open(self.home.join("log"))?;
+        let mut command = self.daemon_command()?;
+        command.arg("--nbd").arg(format!("unix:{}", self.home.join("nbd.sock").display()));
+        self.start_by(command)
+    }
+
+    /// The command line of its daemon, but for where it serves NBD.
+    ///
+    /// # Errors
+    /// If the programs are not there.
+    pub fn daemon_command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(&programs()?.repd);
         command.args(["--kernel-attach", "off", "--node", self.name, "--control"]);
-        command.env(DIES_WITH, std::process::id().to_string());
         command.arg(self.control()).arg("--state-dir").arg(self.home.join("state"));
-        command.arg("--nbd").arg(format!("unix:{}", self.home.join("nbd.sock").display()));
+        command.args(&self.words);
+        Ok(command)
+    }
+
+    /// Starts its daemon by this command, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it ends instead.
+    pub fn start_by(&mut self, mut command: Command) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.home.join("log"))?;
+        command.env(DIES_WITH, std::process::id().to_string());
         forget_environment(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let mut child = child.context("cannot start repd")?;

@@ -20,6 +20,8 @@ pub struct Setup {
     pub disk: Vec<String>,
     /// Options of `options`, as `name value`.
     pub options: Vec<String>,
+    /// Options of `nbd`, as `name value`.
+    pub nbd: Vec<String>,
     /// Handlers, as `name "command"`.
     pub handlers: Vec<String>,
     /// Each disk is a sparse file on a file system of its own with so many bytes, see
@@ -42,6 +44,7 @@ impl Setup {
                 .to_vec(),
             disk: Vec::new(),
             options: Vec::new(),
+            nbd: Vec::new(),
             handlers: Vec::new(),
             small_mounts: None,
             direct: false,
@@ -78,8 +81,12 @@ impl Setup {
             let _ = writeln!(text, "    {option};");
         }
         text += "  }\n";
-        let sections =
-            [("disk", &self.disk), ("options", &self.options), ("handlers", &self.handlers)];
+        let sections = [
+            ("disk", &self.disk),
+            ("options", &self.options),
+            ("nbd", &self.nbd),
+            ("handlers", &self.handlers),
+        ];
         for (section, options) in sections {
             if !options.is_empty() {
                 let _ = writeln!(text, "  {section} {{\n    {};\n  }}", options.join(";\n    "));

@@ -5,11 +5,12 @@ mod stall;
 
 use crate::budget::{Budget, Payloads, Share};
 use crate::resource::disks::Disks;
-use crate::stream::{ReadHalf, StdStream, Stream, WriteHalf};
+use crate::stream::{ReadHalf, Stream, WriteHalf, split};
 use bytes::{Bytes, BytesMut};
 use control::ClientStatus;
 use nbd_server::{
-    Answer, ConnectionError, Failure, Incoming, ReplyWriter, Request, RequestReader, Terms, Ticket,
+    Answer, ConnectionError, Failure, Incoming, MaybeTls, ReplyWriter, Request, RequestReader,
+    Terms, Ticket,
 };
 use replicator::{ClientId, Input, IoError, RequestId};
 use request::{Steps, failure, going_away};
@@ -36,7 +37,8 @@ const CLIENTS_MAX: usize = 2048;
 /// A connection that has been negotiated, on its way to the thread of its resource.
 #[derive(Debug)]
 pub(crate) struct NewClient {
-    pub(crate) stream: StdStream,
+    /// Out of its runtime.
+    pub(crate) stream: MaybeTls<Stream>,
     /// Received after the negotiation's last byte.
     pub(crate) leftover: BytesMut,
     pub(crate) terms: Terms,
@@ -117,19 +119,16 @@ impl Clients {
     }
 
     /// Takes a connection over. To be called in the resource's runtime.
-    pub(crate) fn insert(&mut self, new: NewClient, now: Time, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn insert(&mut self, mut new: NewClient, now: Time, inputs: &mut VecDeque<Input>) {
         if self.clients.len() >= CLIENTS_MAX {
             tracing::warn!(client = new.peer, "closed: {CLIENTS_MAX} clients are connected");
             return;
         }
-        let stream = match Stream::from_std(new.stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(client = new.peer, "closed: {error}");
-                return;
-            }
-        };
-        let (read, write) = stream.split();
+        if let Err(error) = new.stream.underneath().attach() {
+            tracing::warn!(client = new.peer, "closed: {error}");
+            return;
+        }
+        let (read, write) = split(new.stream);
         self.last_client += 1;
         let (id, volume) = (ClientId(self.last_client), new.volume);
         tracing::info!(client = new.peer, export = new.terms.export.name, "NBD client connected");
@@ -349,7 +348,8 @@ impl Clients {
         inputs: &mut VecDeque<Input>,
     ) {
         for (id, error) in over {
-            let client = self.clients.remove(&id).expect("it was just there");
+            let mut client = self.clients.remove(&id).expect("it was just there");
+            client.writer.close_now();
             if client.in_flight > 0 {
                 self.requests.retain(|_, request| request.client != id);
             }

@@ -20,7 +20,7 @@ fn join(clients: &mut Clients) -> UnixStream {
 fn join_by(clients: &mut Clients, terms: Terms) -> UnixStream {
     let (near, far) = UnixStream::pair().unwrap();
     let new = NewClient {
-        stream: StdStream::Unix(near.into_std().unwrap()),
+        stream: MaybeTls::Plain(Stream::Unix(near)),
         leftover: BytesMut::new(),
         terms,
         volume: VolumeId(0),
@@ -301,4 +301,22 @@ async fn a_status_is_asked_of_the_engine_in_each_context() {
     far.read_exact(&mut chunks).await.unwrap();
     assert_eq!(chunks[20..32], [[0, 0, 0, 1], [0, 0, 32, 0], [0, 0, 0, 3]].concat());
     assert_eq!(chunks[52..64], [[0, 0, 0, 2], [0, 0, 32, 0], [0, 0, 0, 1]].concat());
+}
+
+#[tokio::test]
+async fn what_a_client_left_unread_is_not_begun_when_it_is_gone() {
+    let mut clients = clients(1 << 20);
+    let mut far = join(&mut clients);
+    let many: Vec<u8> = (0..300).flat_map(|cookie| request(3, cookie, 0, 0)).collect();
+    far.write_all(&many).await.unwrap();
+    let mut inputs = VecDeque::new();
+    for _ in 0..10 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    assert_eq!(inputs.len(), REQUESTS_IN_FLIGHT, "it is full");
+    drop(far);
+    turn(&mut clients, &mut inputs).await;
+    assert_eq!(clients.len(), 0);
+    assert_eq!(inputs.len(), REQUESTS_IN_FLIGHT + 1);
+    assert!(matches!(inputs.pop_back(), Some(Input::ClientClosed { .. })));
 }

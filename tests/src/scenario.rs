@@ -18,6 +18,7 @@ mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
+mod nbd_crowd;
 mod nbd_sockets;
 mod nbd_tls;
 mod overlaps;
@@ -63,6 +64,12 @@ pub struct Scale {
     pub reset_for: Duration,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
+    /// NBD clients that stand still.
+    pub stalled_clients: usize,
+    /// Writes of 32 MiB by each of the clients among them that do not.
+    pub long_writes: u64,
+    /// NBD clients that vanish in the middle of something.
+    pub vanishing_clients: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -83,6 +90,9 @@ impl Scale {
             freezes: [1, 10].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(5),
             full_sync_bytes: 64 * MIB,
+            stalled_clients: 200,
+            long_writes: 1,
+            vanishing_clients: 300,
         }
     }
 
@@ -101,6 +111,9 @@ impl Scale {
             freezes: [1, 10, 60].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(60),
             full_sync_bytes: 1024 * MIB,
+            stalled_clients: 1000,
+            long_writes: 4,
+            vanishing_clients: 3_000,
         }
     }
 }
@@ -194,6 +207,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "passed-sockets", show: nbd_sockets::activated },
     Scenario { name: "socket-permissions", show: nbd_sockets::permissions },
     Scenario { name: "silent-clients", show: nbd_sockets::silent },
+    Scenario { name: "nbd-memory", show: nbd_crowd::memory },
+    Scenario { name: "nbd-vanishing", show: nbd_crowd::vanishing },
     Scenario { name: "control-abuse", show: control_abuse::show },
     Scenario { name: "demo", show: demo::show },
 ];

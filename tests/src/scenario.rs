@@ -19,7 +19,9 @@ mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
 mod nbd_crowd;
+mod nbd_restart;
 mod nbd_sockets;
+mod nbd_taken_away;
 mod nbd_tls;
 mod overlaps;
 mod policies;
@@ -68,6 +70,8 @@ pub struct Scale {
     pub stalled_clients: usize,
     /// Writes of 32 MiB by each of the clients among them that do not.
     pub long_writes: u64,
+    /// Times that each daemon is started again in each way under NBD clients that come back.
+    pub restarts: u64,
     /// NBD clients that vanish in the middle of something.
     pub vanishing_clients: u64,
 }
@@ -92,6 +96,7 @@ impl Scale {
             full_sync_bytes: 64 * MIB,
             stalled_clients: 200,
             long_writes: 1,
+            restarts: 1,
             vanishing_clients: 300,
         }
     }
@@ -113,6 +118,7 @@ impl Scale {
             full_sync_bytes: 1024 * MIB,
             stalled_clients: 1000,
             long_writes: 4,
+            restarts: 10,
             vanishing_clients: 3_000,
         }
     }
@@ -209,6 +215,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "silent-clients", show: nbd_sockets::silent },
     Scenario { name: "nbd-memory", show: nbd_crowd::memory },
     Scenario { name: "nbd-vanishing", show: nbd_crowd::vanishing },
+    Scenario { name: "nbd-restart", show: nbd_restart::show },
+    Scenario { name: "nbd-taken-away", show: nbd_taken_away::show },
     Scenario { name: "control-abuse", show: control_abuse::show },
     Scenario { name: "demo", show: demo::show },
 ];

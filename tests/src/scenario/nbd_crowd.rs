@@ -75,7 +75,7 @@ fn request(command: u16, offset: u64, len: u32, cookie: u64) -> Vec<u8> {
 /// once: all of theirs is answered, and the daemons stay small.
 pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     raise_limit()?;
-    let cluster = Cluster::two_primaries(Setup::new((WRITERS + 1) * u64::from(LONG)))?;
+    let cluster = Cluster::two_primaries(patient((WRITERS + 1) * u64::from(LONG)))?;
     let before = nodes_descriptors(&cluster)?;
     let address = cluster.alpha.address();
     let stalled = run(async {
@@ -123,10 +123,7 @@ pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
 
 /// Makes a client that stands still, up to the point where it does. What is given holds its
 /// connection for ever.
-async fn stall(
-    address: &Address,
-    kind: Stall,
-) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+async fn stall(address: &Address, kind: Stall) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut rest = 0;
     let stream: Box<dyn Stream> = match kind {
         Stall::Silent => Box::new(connect(address).await?),
@@ -189,7 +186,7 @@ async fn write_long(address: &Address, at: u64, writes: u64) -> anyhow::Result<(
 /// notices, and nothing of them is left.
 pub(super) fn vanishing(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     raise_limit()?;
-    let cluster = Cluster::two_primaries(Setup::new(16 * MIB))?;
+    let cluster = Cluster::two_primaries(patient(16 * MIB))?;
     let before = nodes_descriptors(&cluster)?;
     let uri = cluster.alpha.uri();
     let address = cluster.alpha.address();
@@ -306,6 +303,12 @@ async fn vanish(address: Address, script: Script) -> anyhow::Result<()> {
         () = taking => {}
     }
     Ok(())
+}
+
+/// Nodes that do not take a busy disk for a dead peer.
+fn patient(disk_bytes: u64) -> Setup {
+    let setup = Setup::new(disk_bytes).net("timeout", "100");
+    setup.net("ping-int", "10").net("connect-int", "10")
 }
 
 /// Drives what belongs to this thread.

@@ -18,7 +18,9 @@ mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
+mod nbd_clients;
 mod nbd_crowd;
+mod nbd_map;
 mod nbd_restart;
 mod nbd_sockets;
 mod nbd_taken_away;
@@ -215,6 +217,9 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "silent-clients", show: nbd_sockets::silent },
     Scenario { name: "nbd-memory", show: nbd_crowd::memory },
     Scenario { name: "nbd-vanishing", show: nbd_crowd::vanishing },
+    Scenario { name: "nbd-map", show: nbd_map::show },
+    Scenario { name: "nbd-clients", show: nbd_clients::told },
+    Scenario { name: "nbd-images", show: nbd_clients::images },
     Scenario { name: "nbd-restart", show: nbd_restart::show },
     Scenario { name: "nbd-taken-away", show: nbd_taken_away::show },
     Scenario { name: "control-abuse", show: control_abuse::show },

@@ -8,6 +8,7 @@ use crate::nbd_client::{Client, ClientError, Operation};
 use anyhow::Context;
 use bytes::Bytes;
 use std::thread;
+use std::time::Duration;
 
 const ESHUTDOWN: u32 = 108;
 
@@ -115,7 +116,7 @@ fn paused(cluster: &mut Cluster) -> anyhow::Result<()> {
     let (alpha, beta) = (&mut cluster.alpha, &cluster.beta);
     let answers = thread::scope(|scope| {
         let ended = scope.spawn(|| alpha.terminate());
-        let answers = runtime.block_on(within(asked_until_closed(&mut client)));
+        let answers = runtime.block_on(within(asked_until_closed(&mut client, beta)));
         beta.thaw()?;
         ended.join().ok().context("the thread has panicked")??;
         answers
@@ -139,8 +140,13 @@ fn paused(cluster: &mut Cluster) -> anyhow::Result<()> {
 }
 
 /// Asks for something every now and then, until the server hangs up. Everything that is answered.
-async fn asked_until_closed(client: &mut Client) -> anyhow::Result<Vec<(u64, Result<Bytes, u32>)>> {
-    const EVERY: std::time::Duration = std::time::Duration::from_millis(10);
+async fn asked_until_closed(
+    client: &mut Client,
+    peer: &Node,
+) -> anyhow::Result<Vec<(u64, Result<Bytes, u32>)>> {
+    const EVERY: Duration = Duration::from_millis(10);
+    /// When so many are not answered the daemon is on its way out, and the peer may go on.
+    const LATE: usize = 30;
     let mut answers = Vec::new();
     loop {
         client.submit(Operation::read(8192, 512));
@@ -148,6 +154,7 @@ async fn asked_until_closed(client: &mut Client) -> anyhow::Result<Vec<(u64, Res
             Ok(Ok(reply)) => answers.push((reply.cookie, reply.result)),
             Ok(Err(ClientError::Io(_))) => return Ok(answers),
             Ok(Err(error)) => return Err(error.into()),
+            Err(_) if client.in_flight().len() == LATE => peer.thaw()?,
             Err(_) => {}
         }
     }

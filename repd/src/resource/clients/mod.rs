@@ -32,7 +32,7 @@ const REQUEST_BYTES: usize = 256;
 /// How many requests of a connection are taken in one turn.
 const REQUESTS_PER_TURN: usize = 64;
 /// How many connections a resource serves.
-const CLIENTS_MAX: usize = 2048;
+const CLIENTS_MAX: usize = 1024;
 
 /// A connection that has been negotiated, on its way to the thread of its resource.
 #[derive(Debug)]

@@ -191,11 +191,18 @@ impl Clients {
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, inputs: &mut VecDeque<Input>) {
         let mut over = Vec::new();
         for (&id, client) in &mut self.clients {
-            if client.writer.pending_bytes() > 0
-                && let Poll::Ready(Err(error)) = client.writer.poll_flush(cx)
-            {
-                over.push((id, Some(error.into())));
-            } else if client.leaving && client.in_flight == 0 && client.writer.pending_bytes() == 0
+            if client.writer.needs_flush() {
+                match client.writer.poll_flush(cx) {
+                    Poll::Pending => continue,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        over.push((id, Some(error.into())));
+                        continue;
+                    }
+                }
+            }
+            // A client that has said good-bye need not wait for ours, and many do not.
+            if client.leaving && client.in_flight == 0 && client.writer.poll_shutdown(cx).is_ready()
             {
                 over.push((id, None));
             }

@@ -1,26 +1,20 @@
 //! Meta contexts: what BLOCK_STATUS can tell of the blocks of an export.
 
-use types::ByteRange;
+use types::StatusMap;
 
 /// One kind of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Context {
-    /// Whether blocks are allocated and whether they read as zeros: flags [`Context::HOLE`] and
-    /// [`Context::ZERO`], by the specification.
+    /// Whether blocks are allocated and whether they read as zeros: flags [`StatusMap::HOLE`] and
+    /// [`StatusMap::ZERO`], by the specification.
     Allocation,
-    /// Whether the two nodes' copies of a block may differ: flag [`Context::DIFFERS`]. Ours.
+    /// Whether the two nodes' copies of a block may differ: flag [`StatusMap::OUT_OF_SYNC`]. Ours.
     OutOfSync,
 }
 
 impl Context {
     /// All that there are.
     pub const ALL: [Self; 2] = [Self::Allocation, Self::OutOfSync];
-    /// `base:allocation`: nothing is allocated there.
-    pub const HOLE: u32 = 1 << 0;
-    /// `base:allocation`: it reads as zeros.
-    pub const ZERO: u32 = 1 << 1;
-    /// `x-repd:out-of-sync`: the copies may differ.
-    pub const DIFFERS: u32 = 1 << 0;
 
     /// What a client calls it, `namespace:leaf`. Namespaces that begin with `x-` are free for
     /// everybody by the specification.
@@ -91,16 +85,8 @@ impl Contexts {
 pub struct Extents {
     /// Whose flags these are.
     pub context: Context,
-    /// Length in bytes, at least one, and flags; one after another from the beginning of the range.
-    /// They may end before the range does.
-    pub extents: Vec<(u64, u32)>,
-}
-
-impl Extents {
-    /// One extent over all of `range`.
-    pub fn whole(context: Context, range: ByteRange, flags: u32) -> Self {
-        Self { context, extents: vec![(range.len, flags)] }
-    }
+    /// Of the range, from its beginning; not of nothing.
+    pub map: StatusMap,
 }
 
 #[cfg(test)]

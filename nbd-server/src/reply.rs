@@ -18,6 +18,7 @@ use crate::proto::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
+use types::StatusRun;
 use zerocopy::IntoBytes;
 
 /// The longest text of an error, in bytes; the specification's limit for strings is 4096.
@@ -155,27 +156,26 @@ impl Encoder<'_> {
 
     fn status(mut self, all: &[Extents]) {
         let last = all.len().checked_sub(1).expect("a status is asked for in some context");
-        for (index, Extents { context, extents }) in all.iter().enumerate() {
-            assert!(!extents.is_empty(), "{context:?}: a status of nothing lets no client go on");
+        for (index, Extents { context, map }) in all.iter().enumerate() {
+            let runs = map.runs();
+            assert!(!runs.is_empty(), "{context:?}: a status of nothing lets no client go on");
             let flags = if index == last { chunk::DONE } else { 0 };
             match self.replies {
                 Replies::Extended => {
-                    let len = 2 * size_of::<u32>() + extents.len() * 2 * size_of::<u64>();
+                    let len = 2 * size_of::<u32>() + runs.len() * 2 * size_of::<u64>();
                     self.put_chunk(flags, chunk::BLOCK_STATUS_EXT, len);
                     self.output.put_u32(context.id());
-                    self.output.put_u32(extents.len() as u32);
-                    for &(len, flags) in extents {
-                        assert!(len > 0, "{context:?}: an extent is not empty");
+                    self.output.put_u32(runs.len() as u32);
+                    for &StatusRun { len, flags } in runs {
                         self.output.put_u64(len);
                         self.output.put_u64(u64::from(flags));
                     }
                 }
                 _ => {
-                    let len = size_of::<u32>() + extents.len() * 2 * size_of::<u32>();
+                    let len = size_of::<u32>() + runs.len() * 2 * size_of::<u32>();
                     self.put_chunk(flags, chunk::BLOCK_STATUS, len);
                     self.output.put_u32(context.id());
-                    for &(len, flags) in extents {
-                        assert!(len > 0, "{context:?}: an extent is not empty");
+                    for &StatusRun { len, flags } in runs {
                         let len = u32::try_from(len).expect("the request was not longer");
                         self.output.put_u32(len);
                         self.output.put_u32(flags);
@@ -199,6 +199,7 @@ impl Encoder<'_> {
 mod tests {
     use super::*;
     use crate::context::Context;
+    use types::StatusMap;
 
     const TICKET: Ticket =
         Ticket { cookie: u64::from_be_bytes(*b"\x01\x02\x03\x04abcd"), offset: 0x1000 };
@@ -214,8 +215,11 @@ mod tests {
     }
 
     fn status() -> Result<Answer, Failure> {
-        let holes = Extents { context: Context::Allocation, extents: vec![(4096, 0), (512, 3)] };
-        let differs = Extents { context: Context::OutOfSync, extents: vec![(4608, 1)] };
+        let mut map = StatusMap::of(4096, StatusMap::DATA);
+        map.push(512, StatusMap::HOLE | StatusMap::ZERO);
+        let holes = Extents { context: Context::Allocation, map };
+        let map = StatusMap::of(4608, StatusMap::OUT_OF_SYNC);
+        let differs = Extents { context: Context::OutOfSync, map };
         Ok(Answer::Status(vec![holes, differs]))
     }
 

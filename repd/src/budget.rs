@@ -1,8 +1,9 @@
-//! One budget of memory for the payloads of all clients of a daemon.
+//! Budgets of memory for all clients of a daemon.
 //!
 //! Many clients with deep queues could otherwise fill the memory with writes that wait for a slow
-//! disk. While the budget is used up no further request is read from any client; what is in flight
-//! goes on, and frees it.
+//! disk, or with answers that nobody takes. While a budget is used up no further request is read from
+//! any client; what is in flight goes on, and frees it. What a client writes and what it is answered
+//! are counted apart, so that those who do not take their answers are in nobody's way who writes.
 
 use bytes::Bytes;
 use nbd_server::PayloadBuffers;
@@ -12,8 +13,25 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use storage::{AlignedBuf, BufferPool};
 
-/// How many bytes of payloads a daemon holds before it stops reading requests.
-pub(crate) const DAEMON_BYTES: usize = 256 << 20;
+/// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
+/// before it stops reading requests. Each may be overdrawn by one request of at most 64 MiB, mostly of
+/// 32; with that, and what the pools of buffers keep, a daemon stays below 256 MiB.
+const LIMIT_BYTES: usize = 40 << 20;
+
+/// The budgets of a daemon.
+#[derive(Clone, Debug)]
+pub(crate) struct Budgets {
+    /// For the data of writes.
+    pub(crate) payloads: Arc<Budget>,
+    /// For the data of reads, until it is sent.
+    pub(crate) answers: Arc<Budget>,
+}
+
+impl Budgets {
+    pub(crate) fn new() -> Self {
+        Self { payloads: Budget::new(LIMIT_BYTES), answers: Budget::new(LIMIT_BYTES) }
+    }
+}
 
 /// Counts the bytes in use, over all resources.
 #[derive(Debug)]
@@ -45,6 +63,11 @@ impl Budget {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// Whether somebody waits for room.
+    pub(crate) fn is_contended(&self) -> bool {
+        !self.waiting().is_empty()
     }
 
     /// Takes `bytes` of it until the share is dropped.

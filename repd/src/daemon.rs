@@ -3,7 +3,7 @@
 //! Everything here runs on the main thread. Orders about one resource are done one after the
 //! other; what must survive a restart of the daemon is durable before an order is answered.
 
-use crate::budget::{self, Budget};
+use crate::budget::Budgets;
 use crate::entry::Entry;
 use crate::handler::{self, Handlers};
 use crate::nbd_service::NbdService;
@@ -16,7 +16,6 @@ use control::{DaemonVersion, Failure, SplitBrainReport, exit};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use types::{Role, VolumeId};
@@ -39,7 +38,7 @@ pub(crate) struct Daemon {
     pub(crate) paths: Paths,
     state: StateDir,
     boot_id: String,
-    budget: Arc<Budget>,
+    budgets: Budgets,
     entries: RefCell<BTreeMap<String, Rc<Entry>>>,
     /// Held while a resource is created.
     creating: Mutex<()>,
@@ -64,7 +63,7 @@ impl Daemon {
             paths,
             state,
             boot_id,
-            budget: Budget::new(budget::DAEMON_BYTES),
+            budgets: Budgets::new(),
             entries: RefCell::default(),
             creating: Mutex::new(()),
             nbd: NbdService::default(),
@@ -174,8 +173,8 @@ impl Daemon {
         self.serve_resource(&resource)?;
         let (handlers, waiting) = Handlers::new();
         tokio::task::spawn_local(handler::serve(waiting, self.news.clone()));
-        let budget = self.budget.clone();
-        let handle = Resource::start(resource.clone(), &node, budget, handlers).await?;
+        let budgets = self.budgets.clone();
+        let handle = Resource::start(resource.clone(), &node, budgets, handlers).await?;
         let remembered = Remembered {
             resource,
             node,

@@ -226,6 +226,43 @@ fn a_frozen_node_whose_peer_went_on_fails_what_the_peer_never_had() {
     script.linearizable();
 }
 
+/// What the disk is still reading then shows such a write, and must not be answered: the write
+/// fails. The same for a map of zeros.
+#[test]
+fn a_frozen_node_whose_peer_went_on_answers_nothing_that_its_disk_read_before() {
+    for trims in [false, true] {
+        let mut script = serving(true, Some(1), Span::secs(5), |options| {
+            stonith(options);
+            options.rr_conflict = RrConflict::Violently;
+        });
+        script.handler_ends(A, Handler::FencePeer, Some(7), Span::secs(5));
+        script.write(B, 3, 30).unwrap();
+        script.part();
+        let lost = if trims { script.ask_trim(B, 3..4) } else { script.ask_write(B, 3, 31) };
+        script.pass(Span::millis(200));
+        assert_eq!(script.on_disk(B, 3), if trims { 0 } else { 31 });
+        // The disk has looked, and takes a minute to say what it saw.
+        script.is_stuck(B);
+        let ask = |script: &mut Script| match trims {
+            true => script.ask_map(B, 3..4),
+            false => script.ask_read(B, 3..4),
+        };
+        let asked: Vec<Asking> = (0..20).map(|_| ask(&mut script)).collect();
+        script.heal_disk(B);
+        script.until("A goes on", |script| !script.status(A).volumes[0].suspended.any());
+        script.pass(Span::secs(20));
+        script.write(A, 4, 40).unwrap();
+        script.heal();
+        assert_eq!(script.wait(lost), Err(Failed));
+        script.in_sync();
+        for asking in asked {
+            script.wait(asking).unwrap();
+        }
+        assert_eq!(script.read(B, 3), Ok(30));
+        script.linearizable();
+    }
+}
+
 /// `resource-only`: the node goes on at once, and the handler runs meanwhile.
 #[test]
 fn resource_only_goes_on_and_fences_meanwhile() {

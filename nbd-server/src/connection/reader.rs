@@ -13,6 +13,9 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use types::ByteRange;
 
+/// So much of a payload, or all of it, must be there before a buffer is taken for it: a client that
+/// announces a long WRITE and falls silent holds no memory.
+const CLAIM_BYTES: usize = 32 << 10;
 /// What one receive asks the socket for: room for hundreds of headers, or some small writes.
 const RECEIVE_BYTES: usize = 64 << 10;
 /// A payload that misses at least so much is received straight into its buffer. One that misses
@@ -68,6 +71,7 @@ pub struct RequestReader<R, P: PayloadBuffers = VecBuffers> {
     buffers: P,
     /// Received and not yet understood.
     received: BytesMut,
+    received_bytes: u64,
     state: State<P::Buf>,
 }
 
@@ -113,7 +117,9 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
     /// If the terms are for an export that breaks a rule which clients rely on.
     pub fn new(read: R, terms: Terms, leftover: BytesMut, buffers: P) -> Self {
         terms.export.assert_valid();
-        Self { read, terms, buffers, received: leftover, state: State::Header }
+        let received_bytes = leftover.len() as u64;
+        let state = State::Header;
+        Self { read, terms, buffers, received: leftover, received_bytes, state }
     }
 
     /// The next request if it has wholly been received already, so that a turn of a loop takes
@@ -126,6 +132,21 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
             Poll::Ready(Err(error)) => Some(Err(error)),
             Poll::Ready(Ok(None)) | Poll::Pending => None,
         }
+    }
+
+    /// Whether it holds a buffer for a payload that is not all there.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Payload { .. })
+    }
+
+    /// How many bytes have come in so far: a client that sends moves it.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// The stream that it reads from.
+    pub fn get_ref(&self) -> &R {
+        &self.read
     }
 
     /// Whether the last request read from the wire is still incomplete.
@@ -152,6 +173,9 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
                 },
                 State::Claim(write) => {
                     let write = *write;
+                    if self.received.len() < write.len().min(CLAIM_BYTES) {
+                        return Poll::Ready(Ok(None));
+                    }
                     ready!(self.buffers.poll_ready(cx, write.len()));
                     let mut buf = self.buffers.take(write.len());
                     assert_eq!(buf.as_mut().len(), write.len(), "a buffer is as long as asked for");
@@ -273,12 +297,18 @@ impl<R: AsyncRead + Unpin, P: PayloadBuffers> RequestReader<R, P> {
                 let mut rest = ReadBuf::new(rest);
                 ready!(Pin::new(&mut self.read).poll_read(cx, &mut rest))?;
                 *filled += rest.filled().len();
+                self.received_bytes += rest.filled().len() as u64;
                 return Poll::Ready(Ok(rest.filled().len()));
             }
         }
-        assert!(self.received.len() < HEADER_MAX_BYTES, "what is there is taken first");
+        assert!(
+            self.received.len() < HEADER_MAX_BYTES.max(CLAIM_BYTES),
+            "what is there is taken first"
+        );
         self.received.reserve(RECEIVE_BYTES - self.received.len());
-        pin!(self.read.read_buf(&mut self.received)).poll(cx)
+        let len = ready!(pin!(self.read.read_buf(&mut self.received)).poll(cx))?;
+        self.received_bytes += len as u64;
+        Poll::Ready(Ok(len))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::AsyncWrite;
 
 /// Data up to this length is copied behind its header: cheaper than a slice of its own.
@@ -27,6 +27,7 @@ pub struct ReplyWriter<W> {
     /// Headers and short data behind the queue's last element.
     tail: BytesMut,
     pending_bytes: usize,
+    pushed_bytes: u64,
     /// The stream has bytes that it may not have sent: TLS keeps what the socket does not take.
     unsent: bool,
 }
@@ -35,17 +36,17 @@ impl<W> ReplyWriter<W> {
     /// A writer to `write` of replies in this form, with nothing queued.
     pub fn new(write: W, replies: Replies) -> Self {
         let (queue, tail) = (VecDeque::new(), BytesMut::new());
-        Self { write, replies, queue, tail, pending_bytes: 0, unsent: false }
+        Self { write, replies, queue, tail, pending_bytes: 0, pushed_bytes: 0, unsent: false }
     }
 
     /// Queues the reply to a request.
     pub fn push(&mut self, ticket: Ticket, result: Result<Answer, Failure>) {
         let before = self.tail.len();
         self.replies.encode(ticket, &result, &mut self.tail);
-        self.pending_bytes += self.tail.len() - before;
+        self.count(self.tail.len() - before);
         let Ok(Answer::Data(pieces)) = result else { return };
         for data in pieces {
-            self.pending_bytes += data.len();
+            self.count(data.len());
             if data.len() <= COPY_BYTES {
                 self.tail.extend_from_slice(&data);
             } else {
@@ -53,6 +54,16 @@ impl<W> ReplyWriter<W> {
                 self.queue.push_back(data);
             }
         }
+    }
+
+    /// How many bytes were written so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.pushed_bytes() - self.pending_bytes as u64
+    }
+
+    /// How many bytes were queued so far, written or not: where in the stream the last reply ends.
+    pub fn pushed_bytes(&self) -> u64 {
+        self.pushed_bytes
     }
 
     /// How many bytes are still to be written.
@@ -69,6 +80,11 @@ impl<W> ReplyWriter<W> {
     /// The stream and nothing else: what is not written is dropped.
     pub fn into_inner(self) -> W {
         self.write
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.pending_bytes += bytes;
+        self.pushed_bytes += bytes as u64;
     }
 
     fn seal_tail(&mut self) {
@@ -102,6 +118,14 @@ impl<W: AsyncWrite + Unpin> ReplyWriter<W> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Closes the stream in order, as far as that is possible without waiting: within TLS the client
+    /// is told that nothing was cut off.
+    pub fn close_now(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        // A client that does not take it is closed all the same.
+        let _ = Pin::new(&mut self.write).poll_shutdown(&mut cx);
+    }
+
     /// As [`flush`](Self::flush), for a caller with a poll loop of its own.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.seal_tail();
@@ -122,16 +146,6 @@ impl<W: AsyncWrite + Unpin> ReplyWriter<W> {
         ready!(Pin::new(&mut self.write).poll_flush(cx))?;
         self.unsent = false;
         Poll::Ready(Ok(()))
-    }
-
-    /// Ends the stream in order when all is sent: within TLS the client is told that nothing was
-    /// cut off.
-    ///
-    /// # Errors
-    /// When the client does not take any more, as one that has hung up does.
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        Pin::new(&mut self.write).poll_shutdown(cx)
     }
 }
 

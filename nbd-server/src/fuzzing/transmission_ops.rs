@@ -104,14 +104,17 @@ impl Asked {
             return Self { command, flags, cookie, offset, len, payload, is_filter: false };
         }
         flags &= !command_flag::PAYLOAD_LEN;
+        let says_so = command != command::WRITE || feed.byte() % 8 != 7;
         let has_payload = match command {
-            command::WRITE => feed.byte() % 8 != 7,
+            command::WRITE => true,
             command::BLOCK_STATUS => feed.flag(),
             _ => feed.byte() % 8 == 7,
         };
         let is_filter = has_payload && command == command::BLOCK_STATUS && feed.byte() % 4 != 3;
         let payload = has_payload.then(|| {
-            flags |= command_flag::PAYLOAD_LEN;
+            if says_so {
+                flags |= command_flag::PAYLOAD_LEN;
+            }
             if !is_filter {
                 return vec![7; (len % 20_000) as usize];
             }
@@ -157,10 +160,6 @@ impl Asked {
             return Some(Errno::Inval);
         }
         if self.flags & !(FUA | allowed) != 0 {
-            return Some(Errno::Inval);
-        }
-        let wants_payload = is_extended && self.command == command::WRITE;
-        if wants_payload && self.payload.is_none() {
             return Some(Errno::Inval);
         }
         if writes && terms.export.read_only {

@@ -9,7 +9,7 @@ use nbd_server::{
 use std::cell::RefCell;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use types::ByteRange;
+use types::{ByteRange, StatusMap};
 
 /// When so many bytes of replies wait, no more requests are taken.
 const PENDING_MAX_BYTES: usize = 32 << 20;
@@ -82,7 +82,8 @@ impl Memory {
             Command::Zero { range, .. } => data[indices(range)].fill(0),
             Command::Flush | Command::Cache(_) => {}
             Command::Status { range, contexts, .. } => {
-                let whole = |context| Extents::whole(context, range, 0);
+                let map = || StatusMap::of(range.len, StatusMap::DATA);
+                let whole = |context| Extents { context, map: map() };
                 return Answer::Status(contexts.iter().map(whole).collect());
             }
         }

@@ -27,12 +27,11 @@ pub(crate) use status::Glance;
 #[cfg(test)]
 pub(crate) use status::VolumeGlance;
 
-use crate::budget::{Budget, Payloads};
+use crate::budget::{Budgets, Payloads};
 use crate::handler::Handlers;
 use control::{Failure, ResourceStatus, SplitBrainReport, exit};
 use orders::Orders;
 use pump::Pump;
-use std::sync::Arc;
 use std::time::Duration;
 use storage::BufferPool;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +41,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a look at the peer may take: to connect, to greet, and whatever else is being tried first.
 const INSPECT_PATIENCE: Duration = Duration::from_secs(60);
+/// How much memory a resource keeps for the next requests: one of the largest.
+const POOL_BYTES: usize = 32 << 20;
 /// Messages that may wait for a resource's thread.
 const MESSAGES: usize = 64;
 
@@ -85,7 +86,7 @@ impl Resource {
     pub(crate) async fn start(
         resource: config::Resource,
         node: &str,
-        budget: Arc<Budget>,
+        budgets: Budgets,
         handlers: Handlers,
     ) -> Result<Self, Failure> {
         let name = resource.name.clone();
@@ -105,9 +106,18 @@ impl Resource {
         let (glance_out, glance) = watch::channel(Glance::unknown());
         let (ended_out, ended) = watch::channel(Ended::No);
         let (started, start) = oneshot::channel();
-        let payloads = Payloads { pool: BufferPool::default(), budget };
-        let setup =
-            pump::Setup { resource, me, peer, payloads, handlers, inbox, glance: glance_out };
+        let Budgets { payloads, answers } = budgets;
+        let payloads = Payloads { pool: BufferPool::new(POOL_BYTES), budget: payloads };
+        let setup = pump::Setup {
+            resource,
+            me,
+            peer,
+            payloads,
+            answers,
+            handlers,
+            inbox,
+            glance: glance_out,
+        };
         let thread_name = format!("repd-{name}");
         let run = move || {
             let run = std::panic::AssertUnwindSafe(|| run(setup, started));

@@ -16,10 +16,10 @@ use super::disks::Disks;
 use super::engine_config::engine_config;
 use super::handlers::RunningHandlers;
 use super::links::{LinkSetup, Links};
-use super::orders::{Follow, Orders};
+use super::orders::{Follow, Order, Orders, Reply};
 use super::report::report;
 use super::status::Glance;
-use crate::budget::Payloads;
+use crate::budget::{Budget, Payloads};
 use crate::clock::Clock;
 use crate::handler::Handlers;
 use crate::log_limit::LogLimit;
@@ -29,6 +29,7 @@ use replicator::{CommandId, Effect, Effects, Engine, Input};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -44,6 +45,8 @@ const TURNS_PER_WAKE: usize = 4;
 const GLANCE_EVERY: Span = Span::millis(100);
 /// A timer that does not move although it was served is not served again before this.
 const TIMER_REST: Span = Span::millis(1);
+/// How long the clients that a device is taken from may take to get their last answers.
+const TAKING_AWAY: Span = Span::secs(2);
 /// How long the last answers may take to be sent when the resource ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -53,6 +56,7 @@ pub(crate) struct Setup {
     pub(crate) me: Host,
     pub(crate) peer: Host,
     pub(crate) payloads: Payloads,
+    pub(crate) answers: Arc<Budget>,
     pub(crate) handlers: Handlers,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) glance: watch::Sender<Glance>,
@@ -84,6 +88,16 @@ pub(crate) struct Pump {
     timer_rests_until: Time,
     timer: Pin<Box<Sleep>>,
     stage: Stage,
+    /// An order that takes the device from its clients, and waits until they are gone.
+    taking_away: Option<TakingAway>,
+}
+
+/// An order that waits until the clients are gone.
+struct TakingAway {
+    order: Order,
+    reply: Reply,
+    /// Then they are closed, whatever is in flight.
+    give_up: Time,
 }
 
 /// How far the end has come.
@@ -103,7 +117,7 @@ enum Stage {
 impl Pump {
     /// Listens for the peer; everything else waits for orders. To be called in the runtime.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { resource, me, peer, payloads, handlers, inbox, glance } = setup;
+        let Setup { resource, me, peer, payloads, answers, handlers, inbox, glance } = setup;
         let clock = Clock::start();
         let seed = getrandom::u64()
             .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
@@ -131,7 +145,7 @@ impl Pump {
             effects: Effects::new(),
             disks: Disks::default(),
             links,
-            clients: Clients::new(payloads.clone()),
+            clients: Clients::new(payloads.clone(), answers),
             orders: Orders::default(),
             payloads,
             handlers,
@@ -144,6 +158,7 @@ impl Pump {
             timer_rests_until: Time(0),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stage: Stage::Running,
+            taking_away: None,
             resource,
             me,
             peer,
@@ -202,14 +217,17 @@ impl Pump {
     fn gather(&mut self, cx: &mut Context<'_>) {
         self.take_done();
         self.links.poll(cx, &self.clock, &mut self.inputs);
-        if self.stage == Stage::Running {
-            self.clients.poll(cx, &mut self.inputs);
+        self.clients.poll(cx, &self.disks, &mut self.inputs);
+        let now = self.clock.now();
+        if self.clients.next_look().is_some_and(|at| at <= now) {
+            self.clients.look(now, &mut self.inputs);
         }
         while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
             // A client that has just said good-bye is in nobody's way any more.
             self.send(cx);
             self.take(message);
         }
+        self.end_taking_away(cx);
         self.running_handlers.poll(cx, &mut self.inputs);
         // Last, so that an order that was just taken begins.
         self.orders.poll(cx, &mut self.disks, &mut self.inputs);
@@ -303,7 +321,9 @@ impl Pump {
             Effect::Connect => self.links.connect(),
             Effect::Send { epoch, message } => self.links.send(epoch, &message),
             Effect::CloseLink { epoch } => self.links.close(epoch),
-            Effect::Complete { id, result } => self.clients.complete(id, result),
+            Effect::Complete { id, result } => {
+                self.clients.complete(id, result, &mut self.inputs);
+            }
             Effect::CommandDone { id, result } => self.command_done(id, result),
             Effect::Handler { id, handler, volume } => self.start_handler(id, handler, volume),
             Effect::Inspected(inspection) => self.orders.inspected(inspection),
@@ -372,7 +392,9 @@ impl Pump {
             Stage::Running => None,
             Stage::Stopping { give_up } | Stage::Stopped { give_up } => Some(give_up),
         };
-        let Some(deadline) = self.deadline().into_iter().chain(own).min() else {
+        let taken_away = self.taking_away.as_ref().map(|taking| taking.give_up);
+        let others = [own, taken_away, self.clients.next_look()].into_iter().flatten();
+        let Some(deadline) = self.deadline().into_iter().chain(others).min() else {
             return Poll::Pending;
         };
         let deadline = self.clock.instant(deadline);

@@ -20,7 +20,7 @@ use crate::effect::{DiskOp, Effects};
 use crate::input::{DiskError, RequestId};
 use bytes::Bytes;
 use types::mutation::{self, Mutation};
-use types::{BLOCK_BYTES, ByteRange, StatusMap, blocks_of};
+use types::{BLOCK_BYTES, ByteRange, DiskState, StatusMap, blocks_of};
 
 impl Volume {
     /// What of a range is marked. Without a disk all of it: this node has none of it.
@@ -54,7 +54,9 @@ impl Engine {
         range: ByteRange,
         out: &mut Effects,
     ) {
-        let lack = self.volumes[v].first_lack(range).filter(|_| !mutation::on(Mutation::MapMarked));
+        let vol = &self.volumes[v];
+        let ignores = vol.disk == DiskState::Inconsistent && mutation::on(Mutation::MapMarked);
+        let lack = vol.first_lack(range).filter(|_| !ignores);
         let good_end = lack.map_or_else(|| range.end(), |lack| lack.offset);
         let good = ByteRange::between(range.offset, good_end);
         match lack {

@@ -24,6 +24,8 @@ pub(super) enum DiskUse {
     Read(Reader, ByteRange),
     /// Where a client's range has data.
     Map(RequestId, ByteRange),
+    /// A read, or a map, of a copy that turned out to be the older one meanwhile.
+    Stale(Reader),
     /// The one flush of the volume.
     Flush,
 }
@@ -101,6 +103,7 @@ impl Engine {
                 }
                 self.on_read(v, reader, range, result, out);
             }
+            DiskUse::Stale(reader) => self.redo(v, reader, out),
             DiskUse::Map(id, range) => self.on_map(v, id, range, result, out),
             DiskUse::Flush => match result {
                 Ok(_) => self.on_flush_done(v, out),

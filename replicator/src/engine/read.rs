@@ -264,13 +264,26 @@ impl Engine {
         }
     }
 
-    /// What was read and not answered is read anew: the copy here is the older one.
+    /// What was read and not answered is read anew: the copy here is the older one. So is what the
+    /// disk is still reading, once it has.
     pub(super) fn redo_held(&mut self, v: usize, out: &mut Effects) {
-        for read in std::mem::take(&mut self.volumes[v].held) {
-            match read.reader {
-                Reader::Client(id, _) if self.is_whole(id) => self.start_client_read(v, id, out),
-                reader => self.answer_reader(v, reader, None, out),
+        for (_, what) in self.disk_ops.values_mut().filter(|(of, _)| *of == v) {
+            match *what {
+                DiskUse::Read(reader, _) => *what = DiskUse::Stale(reader),
+                DiskUse::Map(id, _) => *what = DiskUse::Stale(Reader::Client(id, 0)),
+                DiskUse::Unit(_) | DiskUse::Stale(_) | DiskUse::Flush => {}
             }
+        }
+        for read in std::mem::take(&mut self.volumes[v].held) {
+            self.redo(v, read.reader, out);
+        }
+    }
+
+    /// Reads anew.
+    pub(super) fn redo(&mut self, v: usize, reader: Reader, out: &mut Effects) {
+        match reader {
+            Reader::Client(id, _) if self.is_whole(id) => self.start_client_read(v, id, out),
+            reader => self.answer_reader(v, reader, None, out),
         }
     }
 

@@ -3,9 +3,10 @@
 use super::super::orders::{Order, Reply, held_by};
 use super::super::status::{Surroundings, VolumeSurroundings, resource_status};
 use super::super::{Message, NewClient};
-use super::{Pump, Stage};
+use super::{Pump, Stage, TAKING_AWAY, TakingAway};
 use control::{Failure, ResourceStatus, exit};
 use replicator::STOP_PATIENCE;
+use std::task::Context;
 use types::{Role, VolumeId};
 
 impl Pump {
@@ -26,9 +27,7 @@ impl Pump {
 
     fn order(&mut self, order: Order, reply: Reply) {
         if self.stage != Stage::Running {
-            let text = format!("{}: it is being taken down", self.resource.name);
-            let _ = reply.send(Err(Failure::new(exit::STATE, text)));
-            return;
+            return self.refuse_late(reply);
         }
         match &order {
             Order::Attach(volume) => {
@@ -44,18 +43,52 @@ impl Pump {
                 let _ = reply.send(Ok(()));
                 return;
             }
-            Order::Secondary { force } if !self.release("secondary", force) => {
-                return self.refuse_held("secondary", reply);
+            Order::Secondary { force } | Order::Down { force } if self.clients.len() > 0 => {
+                let command =
+                    if matches!(order, Order::Down { .. }) { "down" } else { "secondary" };
+                return match force {
+                    true => self.take_away(command, order, reply),
+                    false => self.refuse_held(command, reply),
+                };
             }
-            Order::Down { force } if !self.release("down", force) => {
-                return self.refuse_held("down", reply);
-            }
+            Order::Stop => self.clients.pause(),
             _ => {}
         }
+        self.pass(&order, reply);
+    }
+
+    fn pass(&mut self, order: &Order, reply: Reply) {
         if matches!(order, Order::Down { .. } | Order::Stop) {
             self.stage = Stage::Stopping { give_up: self.clock.now() + STOP_PATIENCE };
         }
-        self.orders.pass(&order, reply, &mut self.inputs);
+        self.orders.pass(order, reply, &mut self.inputs);
+    }
+
+    /// The device is taken from its clients, softly: what is in flight is answered, what comes late is
+    /// refused. Then the order is passed on.
+    fn take_away(&mut self, command: &str, order: Order, reply: Reply) {
+        tracing::warn!(clients = self.clients.len(), "dropped by «{command} --force»");
+        self.clients.take_away();
+        let give_up = self.clock.now() + TAKING_AWAY;
+        self.taking_away = Some(TakingAway { order, reply, give_up });
+    }
+
+    /// Passes on the order that waits for the clients to be gone, if they are, or have to.
+    pub(super) fn end_taking_away(&mut self, cx: &mut Context<'_>) {
+        let now = self.clock.now();
+        let ends = |taking: &mut TakingAway| self.clients.len() == 0 || taking.give_up <= now;
+        let Some(TakingAway { order, reply, .. }) = self.taking_away.take_if(ends) else { return };
+        self.clients.drop_all(cx, &mut self.inputs);
+        self.clients.serve_again();
+        match self.stage {
+            Stage::Running => self.pass(&order, reply),
+            _ => self.refuse_late(reply),
+        }
+    }
+
+    fn refuse_late(&self, reply: Reply) {
+        let text = format!("{}: it is being taken down", self.resource.name);
+        let _ = reply.send(Err(Failure::new(exit::STATE, text)));
     }
 
     fn has_disk(&self, volume: VolumeId) -> bool {
@@ -79,15 +112,6 @@ impl Pump {
         self.orders.open(resource, self.me.node_id, known, pool, reply);
     }
 
-    /// Whether no client is in the way any more.
-    fn release(&mut self, command: &str, force: bool) -> bool {
-        if self.clients.len() > 0 && force {
-            tracing::warn!(clients = self.clients.len(), "dropped by «{command} --force»");
-            self.clients.drop_all(&mut self.inputs);
-        }
-        self.clients.len() == 0
-    }
-
     fn refuse_held(&self, command: &str, reply: Reply) {
         let holders = self.clients.holders(None);
         let failure = held_by(&self.resource.name, command, &holders)
@@ -98,7 +122,8 @@ impl Pump {
     fn serve(&mut self, client: NewClient) {
         // The role may have changed since the client was told that it may come, or be about to: it
         // would stay connected to a Secondary, and be refused everything.
-        let leaving = self.stage != Stage::Running || self.orders.is_demoting();
+        let leaving =
+            self.stage != Stage::Running || self.taking_away.is_some() || self.orders.is_demoting();
         if leaving || self.engine.status().role != Role::Primary {
             tracing::info!(client = client.peer, "closed: this node is not Primary any more");
             return;

@@ -1,0 +1,76 @@
+//! Clients that hold memory which others wait for, and do nothing with it: one that stops in the middle
+//! of a WRITE, and one that does not take its answers. They may be asleep, or their network is gone. As
+//! long as nobody is in want they are left alone.
+
+use super::{Client, Clients};
+use nbd_server::ConnectionError;
+use replicator::{ClientId, Input};
+use std::collections::VecDeque;
+use std::io;
+use types::{Span, Time};
+
+/// How long a client may stand still with memory that others wait for; it is closed after that, within
+/// as long again.
+const PATIENCE: Span = Span::secs(5);
+
+/// What a client had done when it was last looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    at: Time,
+    received: u64,
+    sent: u64,
+}
+
+impl Watch {
+    pub(super) const fn begin(now: Time) -> Self {
+        Self { at: now, received: 0, sent: 0 }
+    }
+}
+
+impl Clients {
+    /// When to look for clients that stand still; never while none holds memory.
+    pub(crate) fn next_look(&self) -> Option<Time> {
+        let holders = self.clients.values().filter(|client| client.holds_memory());
+        holders.map(|client| client.watch.at + PATIENCE).min()
+    }
+
+    /// Looks for them, and closes those that are in the way.
+    pub(crate) fn look(&mut self, now: Time, inputs: &mut VecDeque<Input>) {
+        let is_wanted = [&self.payloads.budget, &self.answers].map(|budget| budget.is_contended());
+        let mut over = Vec::new();
+        for (id, client) in &mut self.clients {
+            if client.holds_memory() && now.since(client.watch.at) >= PATIENCE {
+                let seen = client.look(now);
+                if client.stands_still(seen) && client.is_in_the_way(is_wanted) {
+                    over.push(*id);
+                }
+            }
+        }
+        let error = |id: ClientId| {
+            let why = "it stands still, and others wait for the memory that it holds";
+            (id, Some(ConnectionError::Io(io::Error::other(why))))
+        };
+        self.close_all(over.into_iter().map(error).collect(), inputs);
+    }
+}
+
+impl Client {
+    fn holds_memory(&self) -> bool {
+        self.reader.is_receiving() || !self.unsent.is_empty()
+    }
+
+    /// Whether what it holds is of what others wait for: for payloads, for answers.
+    fn is_in_the_way(&self, [payloads, answers]: [bool; 2]) -> bool {
+        payloads && self.reader.is_receiving() || answers && !self.unsent.is_empty()
+    }
+
+    /// Takes a new look; gives the one before.
+    fn look(&mut self, now: Time) -> Watch {
+        let (received, sent) = (self.reader.received_bytes(), self.writer.written_bytes());
+        std::mem::replace(&mut self.watch, Watch { at: now, received, sent })
+    }
+
+    fn stands_still(&self, before: Watch) -> bool {
+        self.watch.received == before.received && self.watch.sent == before.sent
+    }
+}

@@ -3,7 +3,8 @@
 //! Many clients with deep queues could otherwise fill the memory with writes that wait for a slow
 //! disk, or with answers that nobody takes. While a budget is used up no further request is read from
 //! any client; what is in flight goes on, and frees it. What a client writes and what it is answered
-//! are counted apart, so that those who do not take their answers are in nobody's way who writes.
+//! are counted apart, so that those who do not take their answers are in nobody's way who writes; and
+//! so are the requests themselves.
 
 use bytes::Bytes;
 use nbd_server::PayloadBuffers;
@@ -17,6 +18,8 @@ use storage::{AlignedBuf, BufferPool};
 /// before it stops reading requests. Each may be overdrawn by one request of at most 64 MiB, mostly of
 /// 32; with that, and what the pools of buffers keep, a daemon stays below 256 MiB.
 const LIMIT_BYTES: usize = 40 << 20;
+/// How many bytes a daemon holds of requests, and of answers without data, besides.
+const REQUESTS_BYTES: usize = 8 << 20;
 
 /// The budgets of a daemon.
 #[derive(Clone, Debug)]
@@ -25,11 +28,17 @@ pub(crate) struct Budgets {
     pub(crate) payloads: Arc<Budget>,
     /// For the data of reads, until it is sent.
     pub(crate) answers: Arc<Budget>,
+    /// For requests, until their answers are sent.
+    pub(crate) requests: Arc<Budget>,
 }
 
 impl Budgets {
     pub(crate) fn new() -> Self {
-        Self { payloads: Budget::new(LIMIT_BYTES), answers: Budget::new(LIMIT_BYTES) }
+        Self {
+            payloads: Budget::new(LIMIT_BYTES),
+            answers: Budget::new(LIMIT_BYTES),
+            requests: Budget::new(REQUESTS_BYTES),
+        }
     }
 }
 

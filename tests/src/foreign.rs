@@ -11,12 +11,13 @@ use std::time::Duration;
 /// No client may need longer, at any scale.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Every program that is needed, and its package in Debian.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("qemu-io", "qemu-utils"),
     ("qemu-img", "qemu-utils"),
     ("nbd-client", "nbd-client"),
     ("nbdcopy", "libnbd-bin"),
     ("nbdinfo", "libnbd-bin"),
+    ("nbdsh", "python3-libnbd"),
     ("nbdkit", "nbdkit"),
     ("fio", "fio"),
     ("mke2fs", "e2fsprogs"),
@@ -66,6 +67,18 @@ pub fn qemu_io(uri: &str, commands: &[&str]) -> anyhow::Result<Ran> {
 /// As [`succeed`].
 pub fn nbdcopy(from: &str, to: &str) -> anyhow::Result<Ran> {
     succeed("nbdcopy", &[from, to])
+}
+
+/// A program for the Python of libnbd, with these arguments. `nbdsh` would take the first Python on
+/// the path, which need not be the one of the distribution, for which the module is.
+///
+/// # Errors
+/// If it is missing.
+pub fn nbd_python(program: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+    locate("nbdsh")?;
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-u", "-c", program]).args(arguments);
+    Ok(command)
 }
 
 /// `fio`'s random writes on a part of an export at depth 32, each verified by its CRC-32C.

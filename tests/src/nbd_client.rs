@@ -124,6 +124,16 @@ impl Client {
         }
     }
 
+    /// The connection itself, for a client that does not keep to the protocol. Nothing may be in
+    /// flight.
+    ///
+    /// # Panics
+    /// If anything is.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        assert!(self.in_flight.is_empty() && self.input.is_empty() && self.output.is_empty());
+        self.read.unsplit(self.write)
+    }
+
     /// What the server said of the export.
     pub fn export(&self) -> &ExportInfo {
         &self.export

@@ -18,7 +18,12 @@ mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
 mod multi_conn;
+mod nbd_clients;
+mod nbd_crowd;
+mod nbd_map;
+mod nbd_restart;
 mod nbd_sockets;
+mod nbd_taken_away;
 mod nbd_tls;
 mod overlaps;
 mod policies;
@@ -63,6 +68,14 @@ pub struct Scale {
     pub reset_for: Duration,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
+    /// NBD clients that stand still.
+    pub stalled_clients: usize,
+    /// Writes of 32 MiB by each of the clients among them that do not.
+    pub long_writes: u64,
+    /// Times that each daemon is started again in each way under NBD clients that come back.
+    pub restarts: u64,
+    /// NBD clients that vanish in the middle of something.
+    pub vanishing_clients: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -83,6 +96,10 @@ impl Scale {
             freezes: [1, 10].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(5),
             full_sync_bytes: 64 * MIB,
+            stalled_clients: 200,
+            long_writes: 1,
+            restarts: 1,
+            vanishing_clients: 300,
         }
     }
 
@@ -101,6 +118,10 @@ impl Scale {
             freezes: [1, 10, 60].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(60),
             full_sync_bytes: 1024 * MIB,
+            stalled_clients: 1000,
+            long_writes: 4,
+            restarts: 10,
+            vanishing_clients: 3_000,
         }
     }
 }
@@ -194,6 +215,13 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "passed-sockets", show: nbd_sockets::activated },
     Scenario { name: "socket-permissions", show: nbd_sockets::permissions },
     Scenario { name: "silent-clients", show: nbd_sockets::silent },
+    Scenario { name: "nbd-memory", show: nbd_crowd::memory },
+    Scenario { name: "nbd-vanishing", show: nbd_crowd::vanishing },
+    Scenario { name: "nbd-map", show: nbd_map::show },
+    Scenario { name: "nbd-clients", show: nbd_clients::told },
+    Scenario { name: "nbd-images", show: nbd_clients::images },
+    Scenario { name: "nbd-restart", show: nbd_restart::show },
+    Scenario { name: "nbd-taken-away", show: nbd_taken_away::show },
     Scenario { name: "control-abuse", show: control_abuse::show },
     Scenario { name: "demo", show: demo::show },
 ];

@@ -106,7 +106,7 @@ impl Resource {
         let (glance_out, glance) = watch::channel(Glance::unknown());
         let (ended_out, ended) = watch::channel(Ended::No);
         let (started, start) = oneshot::channel();
-        let Budgets { payloads, answers } = budgets;
+        let Budgets { payloads, answers, requests } = budgets;
         let payloads = Payloads { pool: BufferPool::new(POOL_BYTES), budget: payloads };
         let setup = pump::Setup {
             resource,
@@ -114,6 +114,7 @@ impl Resource {
             peer,
             payloads,
             answers,
+            requests,
             handlers,
             inbox,
             glance: glance_out,

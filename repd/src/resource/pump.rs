@@ -57,6 +57,7 @@ pub(crate) struct Setup {
     pub(crate) peer: Host,
     pub(crate) payloads: Payloads,
     pub(crate) answers: Arc<Budget>,
+    pub(crate) requests: Arc<Budget>,
     pub(crate) handlers: Handlers,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) glance: watch::Sender<Glance>,
@@ -117,7 +118,8 @@ enum Stage {
 impl Pump {
     /// Listens for the peer; everything else waits for orders. To be called in the runtime.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { resource, me, peer, payloads, answers, handlers, inbox, glance } = setup;
+        let Setup { resource, me, peer, payloads, answers, requests, handlers, inbox, glance } =
+            setup;
         let clock = Clock::start();
         let seed = getrandom::u64()
             .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
@@ -145,7 +147,7 @@ impl Pump {
             effects: Effects::new(),
             disks: Disks::default(),
             links,
-            clients: Clients::new(payloads.clone(), answers),
+            clients: Clients::new(payloads.clone(), answers, requests),
             orders: Orders::default(),
             payloads,
             handlers,

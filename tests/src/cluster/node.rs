@@ -126,6 +126,14 @@ impl Node {
         ready.map(drop)
     }
 
+    /// Its daemon's process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.daemon.as_ref().context("no daemon runs")?.id())
+    }
+
     /// Whether its daemon was started and not ended.
     pub fn is_running(&self) -> bool {
         self.daemon.is_some()

@@ -9,8 +9,8 @@ use crate::stream::{ReadHalf, Stream, WriteHalf, split};
 use bytes::{Bytes, BytesMut};
 use control::ClientStatus;
 use nbd_server::{
-    Answer, ConnectionError, Failure, Incoming, MaybeTls, ReplyWriter, Request, RequestReader,
-    Terms, Ticket,
+    Answer, Command, ConnectionError, Failure, Incoming, MaybeTls, ReplyWriter, Request,
+    RequestReader, Terms, Ticket,
 };
 use replicator::{ClientId, Input, IoError, RequestId};
 use request::{Steps, failure, going_away};
@@ -27,12 +27,12 @@ const REQUESTS_IN_FLIGHT: usize = 256;
 const BYTES_IN_FLIGHT: u64 = 64 << 20;
 /// With so many requests of all connections in flight none is read from.
 const REQUESTS_OF_ALL: usize = 8192;
-/// What a request takes besides data, in the budget of answers: itself, and an answer without data.
+/// What a request takes besides data, in the budget of requests: itself, and an answer without data.
 const REQUEST_BYTES: usize = 256;
 /// How many requests of a connection are taken in one turn.
 const REQUESTS_PER_TURN: usize = 64;
 /// How many connections a resource serves.
-const CLIENTS_MAX: usize = 2048;
+const CLIENTS_MAX: usize = 1024;
 
 /// A connection that has been negotiated, on its way to the thread of its resource.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(crate) struct NewClient {
 pub(crate) struct Clients {
     payloads: Payloads,
     answers: Arc<Budget>,
+    request_budget: Arc<Budget>,
     clients: BTreeMap<ClientId, Client>,
     requests: BTreeMap<RequestId, InFlight>,
     last_client: u64,
@@ -82,8 +83,10 @@ struct Client {
     in_flight: usize,
     bytes_in_flight: u64,
     requests: u64,
-    /// Of answers not yet sent: where each ends in the stream, and its part of the budget.
-    unsent: VecDeque<(u64, Share)>,
+    /// Of answers not yet sent: where each ends in the stream, and its part of the budgets.
+    unsent: VecDeque<(u64, Shares)>,
+    /// A READ for whose answer there was no room. Nothing more is read until there is.
+    waiting: Option<Request>,
     /// It has said good-bye, or is to go: what is in flight is answered, then it is closed.
     leaving: bool,
     watch: Watch,
@@ -95,15 +98,27 @@ struct InFlight {
     steps: Steps,
     /// Of writes.
     bytes: u64,
-    /// Its part of the budget of answers; what it writes is counted in the payload.
-    share: Share,
+    /// Its part of the budgets; what it writes is counted in the payload.
+    shares: Shares,
+}
+
+/// Of the budget of requests, and of that of answers.
+#[derive(Debug)]
+struct Shares {
+    _request: Share,
+    answer: Option<Share>,
 }
 
 impl Clients {
-    pub(crate) fn new(payloads: Payloads, answers: Arc<Budget>) -> Self {
+    pub(crate) fn new(
+        payloads: Payloads,
+        answers: Arc<Budget>,
+        request_budget: Arc<Budget>,
+    ) -> Self {
         Self {
             payloads,
             answers,
+            request_budget,
             clients: BTreeMap::new(),
             requests: BTreeMap::new(),
             last_client: 0,
@@ -143,6 +158,7 @@ impl Clients {
             bytes_in_flight: 0,
             requests: 0,
             unsent: VecDeque::new(),
+            waiting: None,
             leaving: false,
             watch: Watch::begin(now),
         };
@@ -205,23 +221,31 @@ impl Clients {
     ) -> Result<(), ConnectionError> {
         for _ in 0..REQUESTS_PER_TURN {
             let client = self.clients.get_mut(&id).expect("it is closed after the turn");
-            if client.is_full() || self.requests.len() >= REQUESTS_OF_ALL {
-                return client.check_hung_up();
+            let is_full = client.is_full() || self.requests.len() >= REQUESTS_OF_ALL;
+            if is_full || self.request_budget.poll_room(cx).is_pending() {
+                return client.hold_back();
             }
-            if self.answers.poll_room(cx).is_pending() {
-                self.first = id;
-                return client.check_hung_up();
-            }
-            let incoming = match client.reader.poll_next(cx) {
-                Poll::Ready(incoming) => incoming?,
-                Poll::Pending => return Ok(()),
+            let incoming = match client.waiting.take() {
+                Some(request) => Incoming::Request(request),
+                None => match client.reader.poll_next(cx) {
+                    Poll::Ready(incoming) => incoming?,
+                    Poll::Pending => return Ok(()),
+                },
             };
             match incoming {
+                Incoming::Request(request @ Request { command: Command::Read(_), .. })
+                    if self.mode == Mode::Serving && self.answers.poll_room(cx).is_pending() =>
+                {
+                    client.waiting = Some(request);
+                    self.first = id;
+                    return client.hold_back();
+                }
                 Incoming::Request(request) => self.begin(id, request, disks, inputs),
                 Incoming::Reject { ticket, failure } => {
                     let Failure { errno, why } = &failure;
                     tracing::debug!(client = client.peer, %errno, "request refused: {why}");
-                    client.answer(ticket, Err(failure), self.answers.share(REQUEST_BYTES));
+                    let shares = Shares::of(&self.request_budget, None);
+                    client.answer(ticket, Err(failure), shares);
                 }
                 Incoming::Disconnect => {
                     client.leaving = true;
@@ -244,12 +268,12 @@ impl Clients {
         let client = self.clients.get_mut(&id).expect("it has just been read from");
         let Request { ticket, command } = request;
         client.requests += 1;
-        let (bytes, answer_bytes) = match &command {
-            nbd_server::Command::Write { range, .. } => (range.len, 0),
-            nbd_server::Command::Read(range) => (range.len, range.len as usize),
-            _ => (0, 0),
+        let (bytes, answer) = match &command {
+            Command::Write { range, .. } => (range.len, None),
+            Command::Read(range) => (range.len, Some(self.answers.share(range.len as usize))),
+            _ => (0, None),
         };
-        let share = self.answers.share(REQUEST_BYTES + answer_bytes);
+        let shares = Shares::of(&self.request_budget, answer);
         let steps = match self.mode {
             Mode::Pausing => return,
             Mode::TakenAway => Err(going_away()),
@@ -259,10 +283,10 @@ impl Clients {
             Ok(steps) => {
                 client.in_flight += 1;
                 client.bytes_in_flight += bytes;
-                let in_flight = InFlight { client: id, ticket, steps, bytes, share };
+                let in_flight = InFlight { client: id, ticket, steps, bytes, shares };
                 self.go_on(in_flight, inputs);
             }
-            Err(failure) => client.answer(ticket, Err(failure), share),
+            Err(failure) => client.answer(ticket, Err(failure), shares),
         }
     }
 
@@ -294,15 +318,15 @@ impl Clients {
     }
 
     fn finish(&mut self, request: InFlight, error: Option<IoError>) {
-        let InFlight { client, ticket, steps, bytes, share } = request;
+        let InFlight { client, ticket, steps, bytes, shares } = request;
         let client = self.clients.get_mut(&client).expect("its requests go with a client");
         client.in_flight -= 1;
         client.bytes_in_flight -= bytes;
         match error {
-            None => client.answer(ticket, Ok(steps.answer()), share),
+            None => client.answer(ticket, Ok(steps.answer()), shares),
             // It was not begun. Who comes again asks again.
             Some(IoError::Shutdown) if self.mode == Mode::Pausing => {}
-            Some(error) => client.answer(ticket, Err(failure(error)), share),
+            Some(error) => client.answer(ticket, Err(failure(error)), shares),
         }
     }
 
@@ -368,12 +392,24 @@ impl Clients {
     }
 }
 
+impl Shares {
+    fn of(requests: &Arc<Budget>, answer: Option<Share>) -> Self {
+        Self { _request: requests.share(REQUEST_BYTES), answer }
+    }
+}
+
 impl Client {
     /// Whether enough of it is in flight. It is read from again when something is answered.
     fn is_full(&self) -> bool {
         let bytes = self.bytes_in_flight + self.writer.pending_bytes() as u64;
         let requests = self.in_flight + self.unsent.len();
         requests >= REQUESTS_IN_FLIGHT || bytes >= BYTES_IN_FLIGHT
+    }
+
+    /// It is not read from in this turn, which is not its doing.
+    fn hold_back(&mut self) -> Result<(), ConnectionError> {
+        self.watch.hold_back();
+        self.check_hung_up()
     }
 
     /// What a client has sent that is gone is not begun: it may have sent it again by another
@@ -387,9 +423,9 @@ impl Client {
     }
 
     /// Queues an answer.
-    fn answer(&mut self, ticket: Ticket, result: Result<Answer, Failure>, share: Share) {
+    fn answer(&mut self, ticket: Ticket, result: Result<Answer, Failure>, shares: Shares) {
         self.writer.push(ticket, result);
-        self.unsent.push_back((self.writer.pushed_bytes(), share));
+        self.unsent.push_back((self.writer.pushed_bytes(), shares));
     }
 
     fn forget_sent(&mut self) {

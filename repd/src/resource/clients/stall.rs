@@ -19,12 +19,27 @@ pub(super) struct Watch {
     at: Time,
     received: u64,
     sent: u64,
+    /// Whether it was not read from at some time since, for want of room or because enough of it is in
+    /// flight: what it did not send then is not its fault.
+    held_back: bool,
 }
 
 impl Watch {
     pub(super) const fn begin(now: Time) -> Self {
-        Self { at: now, received: 0, sent: 0 }
+        Self { at: now, received: 0, sent: 0, held_back: false }
     }
+
+    pub(super) const fn hold_back(&mut self) {
+        self.held_back = true;
+    }
+}
+
+/// Of which budgets somebody waits for a part.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    payloads: bool,
+    answers: bool,
+    requests: bool,
 }
 
 impl Clients {
@@ -36,12 +51,16 @@ impl Clients {
 
     /// Looks for them, and closes those that are in the way.
     pub(crate) fn look(&mut self, now: Time, inputs: &mut VecDeque<Input>) {
-        let is_wanted = [&self.payloads.budget, &self.answers].map(|budget| budget.is_contended());
+        let is_wanted = Wanted {
+            payloads: self.payloads.budget.is_contended(),
+            answers: self.answers.is_contended(),
+            requests: self.request_budget.is_contended(),
+        };
         let mut over = Vec::new();
         for (id, client) in &mut self.clients {
             if client.holds_memory() && now.since(client.watch.at) >= PATIENCE {
                 let seen = client.look(now);
-                if client.stands_still(seen) && client.is_in_the_way(is_wanted) {
+                if client.stands_still(seen) && client.is_in_the_way(seen, is_wanted) {
                     over.push(*id);
                 }
             }
@@ -59,15 +78,18 @@ impl Client {
         self.reader.is_receiving() || !self.unsent.is_empty()
     }
 
-    /// Whether what it holds is of what others wait for: for payloads, for answers.
-    fn is_in_the_way(&self, [payloads, answers]: [bool; 2]) -> bool {
-        payloads && self.reader.is_receiving() || answers && !self.unsent.is_empty()
+    /// Whether what it holds is of what others wait for.
+    fn is_in_the_way(&self, before: Watch, wanted: Wanted) -> bool {
+        let of_answers = || self.unsent.iter().any(|(_, shares)| shares.answer.is_some());
+        wanted.payloads && self.reader.is_receiving() && !before.held_back
+            || wanted.answers && of_answers()
+            || wanted.requests && !self.unsent.is_empty()
     }
 
     /// Takes a new look; gives the one before.
     fn look(&mut self, now: Time) -> Watch {
         let (received, sent) = (self.reader.received_bytes(), self.writer.written_bytes());
-        std::mem::replace(&mut self.watch, Watch { at: now, received, sent })
+        std::mem::replace(&mut self.watch, Watch { received, sent, ..Watch::begin(now) })
     }
 
     fn stands_still(&self, before: Watch) -> bool {

@@ -8,8 +8,12 @@ use tokio::net::UnixStream;
 use types::{ByteRange, Span, StatusMap};
 
 fn clients(limit: usize) -> Clients {
+    clients_by(limit, 1 << 20)
+}
+
+fn clients_by(limit: usize, requests: usize) -> Clients {
     let payloads = Payloads { pool: BufferPool::default(), budget: Budget::new(limit) };
-    Clients::new(payloads, Budget::new(limit))
+    Clients::new(payloads, Budget::new(limit), Budget::new(requests))
 }
 
 /// A client that has agreed on nothing.
@@ -193,6 +197,75 @@ async fn who_stands_still_with_what_others_wait_for_is_closed() {
     clients.look(at(20), &mut inputs);
     assert!(matches!(inputs.pop_front(), Some(Input::ClientClosed { .. })));
     let write = next(&mut clients).await;
+    assert!(matches!(write, Input::Request { op: ClientOp::Write { .. }, .. }), "{write:?}");
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_keep_nobody_from_writing() {
+    let mut clients = clients(1 << 20);
+    let mut inputs = VecDeque::new();
+    let (mut far, mut reader, mut writer) =
+        (join(&mut clients), join(&mut clients), join(&mut clients));
+    far.write_all(&request(0, 1, 0, 4 << 20)).await.unwrap();
+    let read = next(&mut clients).await;
+    let Input::Request { id, .. } = read else { panic!("{read:?}") };
+    clients.complete(id, Ok(vec![5; 4 << 20].into()), &mut inputs);
+    // In the order of the clients: the one that has to wait comes first.
+    reader.write_all(&request(0, 2, 0, 512)).await.unwrap();
+    writer.write_all(&[request(1, 3, 0, 512), vec![8; 512]].concat()).await.unwrap();
+    let write = next(&mut clients).await;
+    assert!(matches!(write, Input::Request { op: ClientOp::Write { .. }, .. }), "{write:?}");
+    for _ in 0..5 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    assert!(inputs.is_empty(), "there is no room for an answer: {inputs:?}");
+    drop(far);
+    assert!(matches!(next(&mut clients).await, Input::ClientClosed { .. }));
+    let read = next(&mut clients).await;
+    assert!(matches!(read, Input::Request { op: ClientOp::Read(_), .. }), "{read:?}");
+}
+
+#[tokio::test]
+async fn who_is_not_read_from_does_not_stand_still() {
+    let at = |secs| Time(0) + Span::secs(secs);
+    let mut clients = clients_by(1 << 20, 4 * REQUEST_BYTES);
+    let mut inputs = VecDeque::new();
+    let (mut far, mut other, mut busy) =
+        (join(&mut clients), join(&mut clients), join(&mut clients));
+    let (begin, rest) = (vec![7; 100_000], vec![7; (2 << 20) - 100_000]);
+    far.write_all(&[request(1, 1, 0, 2 << 20), begin].concat()).await.unwrap();
+    for _ in 0..5 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    other.write_all(&[request(1, 2, 0, 512), vec![8; 512]].concat()).await.unwrap();
+    for _ in 0..5 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    // With so many requests in flight nobody is read from.
+    busy.write_all(&(0..4).flat_map(|cookie| request(3, cookie, 0, 0)).collect::<Vec<_>>())
+        .await
+        .unwrap();
+    while inputs.len() < 4 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    clients.look(at(5), &mut inputs);
+    turn(&mut clients, &mut inputs).await;
+    clients.look(at(10), &mut inputs);
+    assert_eq!((clients.len(), inputs.len()), (3, 4), "it would send, and is not read from");
+    for flush in std::mem::take(&mut inputs) {
+        let Input::Request { id, .. } = flush else { panic!("{flush:?}") };
+        clients.complete(id, Ok(Bytes::new()), &mut inputs);
+    }
+    let serve = async {
+        loop {
+            turn(&mut clients, &mut inputs).await;
+            if let Some(write) = inputs.pop_front() {
+                return write;
+            }
+        }
+    };
+    let (sent, write) = tokio::join!(far.write_all(&rest), serve);
+    sent.unwrap();
     assert!(matches!(write, Input::Request { op: ClientOp::Write { .. }, .. }), "{write:?}");
 }
 

@@ -13,6 +13,8 @@ pub struct Session<'a> {
     pub peer: &'a str,
     /// Whether it asks within TLS.
     pub is_tls: bool,
+    /// Whether it could: where it cannot, it must not be told to.
+    pub may_tls: bool,
 }
 
 /// The exports of a daemon. Asked on the thread that negotiates.

@@ -33,6 +33,7 @@ pub enum TlsOffer {
 pub struct Identity {
     config: Arc<ServerConfig>,
     checks_clients: bool,
+    knows_revoked: bool,
     warnings: Arc<[String]>,
 }
 
@@ -125,12 +126,19 @@ impl Identity {
         // had not read. Who is not resumed is checked each time.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), checks_clients, warnings: warnings.into() })
+        let knows_revoked = checks_clients && is_there(&list)?;
+        let (config, warnings) = (Arc::new(config), warnings.into());
+        Ok(Self { config, checks_clients, knows_revoked, warnings })
     }
 
     /// Whether a client must have a certificate.
     pub fn checks_clients(&self) -> bool {
         self.checks_clients
+    }
+
+    /// Whether it lets in whom `other` would not: it checks no clients, or knows of no revoked ones.
+    pub fn is_laxer_than(&self, other: &Self) -> bool {
+        !self.checks_clients && other.checks_clients || !self.knows_revoked && other.knows_revoked
     }
 
     /// What an operator should hear of: each a sentence that names the file.

@@ -15,8 +15,9 @@ use std::task::{Context, Poll, Waker};
 use storage::{AlignedBuf, BufferPool};
 
 /// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
-/// before it stops reading requests. Each may be overdrawn by one request of at most 64 MiB, mostly of
-/// 32; with that, and what the pools of buffers keep, a daemon stays below 256 MiB.
+/// before it stops reading requests. Each may be overdrawn by one request of each resource, of
+/// at most 64 MiB, mostly of 32; with that, and what the pools of buffers keep, a daemon of one busy
+/// resource stays below 256 MiB.
 const LIMIT_BYTES: usize = 40 << 20;
 /// How many bytes a daemon holds of requests, and of answers without data, besides.
 const REQUESTS_BYTES: usize = 8 << 20;
@@ -68,10 +69,11 @@ impl Budget {
         }
         // Looked at again with the lock held: a share that was given back since the first look
         // has found nobody to wake.
-        match self.used.load(Ordering::Acquire) < self.limit {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.used.load(Ordering::Acquire) < self.limit {
+            waiting.retain(|waker| !waker.will_wake(cx.waker()));
+            return Poll::Ready(());
         }
+        Poll::Pending
     }
 
     /// Whether somebody waits for room.

@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, oneshot, watch};
 use types::{Role, VolumeId};
 
 /// How long the client that a node was promoted for may take to finish its negotiation.
@@ -314,34 +314,12 @@ impl Daemon {
 
     /// Makes this node Primary until its last client goes. That is not remembered: clients that
     /// come again after a restart promote again.
+    ///
+    /// Goes on also if nobody waits for it any more: who promoted must demote.
     pub(crate) async fn auto_promote(&self, entry: &Rc<Entry>) -> Result<(), Failure> {
-        let _turn = entry.turn.lock().await;
-        if entry.resource.glance().role == Role::Primary {
-            return Ok(());
-        }
-        entry.resource.order(Order::Primary { force: false }).await?;
-        entry.auto_promoted.set(true);
-        let entry = entry.clone();
-        tokio::task::spawn_local(async move {
-            let mut glance = entry.resource.watch();
-            let came = glance.wait_for(|glance| glance.clients > 0);
-            let _ = tokio::time::timeout(CLIENT_PATIENCE, came).await;
-            while entry.auto_promoted.get() {
-                if glance.wait_for(|glance| glance.clients == 0).await.is_err() {
-                    return;
-                }
-                let _turn = entry.turn.lock().await;
-                // Refused if another client has come meanwhile: then its end is waited for.
-                if entry.auto_promoted.get()
-                    && entry.resource.order(Order::Secondary { force: false }).await.is_ok()
-                {
-                    entry.auto_promoted.set(false);
-                } else if glance.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(())
+        let (promoted, is_promoted) = oneshot::channel();
+        tokio::task::spawn_local(promote_for_clients(entry.clone(), promoted));
+        is_promoted.await.unwrap_or_else(|_| Err(entry.resource.gone()))
     }
 
     /// Makes this node Secondary.
@@ -420,6 +398,37 @@ impl Daemon {
     /// As [`Daemon::change`], for what was brought back from the state directory.
     pub(crate) fn remember(&self, entry: &Entry, remembered: Remembered) -> Result<(), Failure> {
         self.change(entry, |current| *current = remembered)
+    }
+}
+
+/// See [`Daemon::auto_promote`]; returns when the node is Secondary again, or Primary by order.
+async fn promote_for_clients(entry: Rc<Entry>, promoted: oneshot::Sender<Result<(), Failure>>) {
+    {
+        let _turn = entry.turn.lock().await;
+        if entry.resource.glance().role == Role::Primary {
+            let _ = promoted.send(Ok(()));
+            return;
+        }
+        let done = entry.resource.order(Order::Primary { force: false }).await;
+        entry.auto_promoted.set(done.is_ok());
+        let _ = promoted.send(done);
+    }
+    let mut glance = entry.resource.watch();
+    let came = glance.wait_for(|glance| glance.clients > 0);
+    let _ = tokio::time::timeout(CLIENT_PATIENCE, came).await;
+    while entry.auto_promoted.get() {
+        if glance.wait_for(|glance| glance.clients == 0).await.is_err() {
+            return;
+        }
+        let _turn = entry.turn.lock().await;
+        // Refused if another client has come meanwhile: then its end is waited for.
+        if entry.auto_promoted.get()
+            && entry.resource.order(Order::Secondary { force: false }).await.is_ok()
+        {
+            entry.auto_promoted.set(false);
+        } else if glance.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -75,7 +75,8 @@ impl DaemonExports {
         !self.has_tls.get() && (is_required || self.needs_tls.get())
     }
 
-    fn resolve(&self, name: &str, is_tls: bool) -> Result<(Rc<Entry>, VolumeId), Refusal> {
+    fn resolve(&self, name: &str, session: Session<'_>) -> Result<(Rc<Entry>, VolumeId), Refusal> {
+        let is_tls = session.is_tls;
         self.has_tls.set(is_tls);
         let resources = self.daemon.resources();
         let find = || {
@@ -89,7 +90,14 @@ impl DaemonExports {
             // What is not there looks as what is hidden.
             _ if !is_tls && resources.iter().any(|entry| requires(entry)) => {
                 self.needs_tls.set(true);
-                Err(Refusal::TlsRequired)
+                Err(match session.may_tls {
+                    true => Refusal::TlsRequired,
+                    false => Refusal::Policy(
+                        "TLS is required here, and cannot be had: the daemon's certificates are of \
+                         no use, see its log"
+                            .into(),
+                    ),
+                })
             }
             _ => Err(Refusal::Unknown),
         }
@@ -117,11 +125,11 @@ impl Exports for DaemonExports {
     }
 
     fn find(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
-        self.resolve(name, session.is_tls).map(|(entry, volume)| info(&entry, volume))
+        self.resolve(name, session).map(|(entry, volume)| info(&entry, volume))
     }
 
     async fn open(&self, name: &str, session: Session<'_>) -> Result<ExportInfo, Refusal> {
-        let (entry, volume) = self.resolve(name, session.is_tls)?;
+        let (entry, volume) = self.resolve(name, session)?;
         let peer = session.peer;
         self.held.set(true);
         let opened = self.wait_and_open(&entry, volume, peer).await;

@@ -13,11 +13,12 @@ use crate::sockets::{self, BACKLOG, SocketFile};
 use crate::stream::Stream;
 use control::{Failure, exit};
 use nbd_server::{NegotiationError, TlsOffer, negotiate};
+use rustix::net::sockopt;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// How long a client may take to negotiate, TLS included.
 const NEGOTIATION_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,6 +84,7 @@ impl NbdListener {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                keep_alive(&stream)?;
                 Ok((Stream::Tcp(stream), from.to_string()))
             }
         }
@@ -119,6 +121,16 @@ impl NbdListener {
             }
         }
     }
+}
+
+/// A client whose machine is gone without a word is closed some 30 s later: it would be in the way of
+/// `secondary` and `down` for ever.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    Ok(())
 }
 
 /// What the clients of one listener meet.

@@ -133,7 +133,8 @@ mod tests {
             assert!(matches!(daemon.tls_offer(), TlsOffer::Allow(_)));
 
             let exports = DaemonExports::new(daemon.clone(), Held::default());
-            let [clear, tls] = [false, true].map(|is_tls| Session { peer: "test", is_tls });
+            let [clear, tls] =
+                [false, true].map(|is_tls| Session { peer: "test", is_tls, may_tls: true });
             let names = |session| {
                 let list = exports.list(session).into_iter();
                 list.map(|export| export.name).collect::<Vec<_>>()

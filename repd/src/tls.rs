@@ -49,6 +49,14 @@ impl Certificates {
             self.seen = seen;
             let directory = self.directory.display();
             match Identity::load(&self.directory) {
+                // A file that is being replaced is away for a moment, and nobody shall come in then.
+                Ok(new) if self.identity.as_ref().is_some_and(|old| new.is_laxer_than(old)) => {
+                    tracing::warn!(
+                        %directory,
+                        "ca-cert.pem or ca-crl.pem is gone; the old certificates stay, and clients \
+                         are checked by them. If that is meant: repadm down and up"
+                    );
+                }
                 Ok(identity) => {
                     tracing::info!(%directory, "the certificates have changed, and are in force");
                     warn(&self.directory, &identity);

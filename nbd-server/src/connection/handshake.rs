@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<'_, S> {
 
     fn session(&self) -> Session<'_> {
         let is_tls = self.stream.as_ref().is_some_and(MaybeTls::is_tls);
-        Session { peer: self.peer, is_tls }
+        Session { peer: self.peer, is_tls, may_tls: self.identity.is_some() }
     }
 
     async fn start_tls(&mut self) -> Result<(), NegotiationError> {
@@ -165,8 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<'_, S> {
         exports: &E,
     ) -> Result<Result<ExportInfo, Refusal>, NegotiationError> {
         let begun = Instant::now();
-        let is_tls = self.session().is_tls;
-        let session = Session { peer: self.peer, is_tls };
+        let Session { is_tls, may_tls, .. } = self.session();
+        let session = Session { peer: self.peer, is_tls, may_tls };
         let mut open = std::pin::pin!(exports.open(question.name(), session));
         let opened = loop {
             // What a client sends before it is answered is kept, up to a bound.

@@ -139,6 +139,14 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
         matches!(self.state, State::Payload { .. })
     }
 
+    /// Whether the beginning of a payload is there, and it waits for a buffer.
+    pub fn waits_for_buffer(&self) -> bool {
+        match &self.state {
+            State::Claim(write) => self.received.len() >= write.len().min(CLAIM_BYTES),
+            _ => false,
+        }
+    }
+
     /// How many bytes have come in so far: a client that sends moves it.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes

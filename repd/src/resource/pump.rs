@@ -407,7 +407,7 @@ impl Pump {
     }
 
     fn is_drained(&self) -> bool {
-        self.disks.is_empty() && self.links.is_quiet()
+        self.disks.is_empty() && self.links.is_quiet() && self.clients.len() == 0
     }
 
     fn has_ended(&mut self) -> bool {

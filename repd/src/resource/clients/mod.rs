@@ -18,7 +18,7 @@ use stall::Watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use types::{Time, VolumeId};
+use types::{StatusMap, Time, VolumeId};
 
 /// A connection with so many requests that are not answered, or whose answer is not sent, is not read
 /// from.
@@ -29,6 +29,8 @@ const BYTES_IN_FLIGHT: u64 = 64 << 20;
 const REQUESTS_OF_ALL: usize = 8192;
 /// What a request takes besides data, in the budget of requests: itself, and an answer without data.
 const REQUEST_BYTES: usize = 256;
+/// What the longest map of a BLOCK_STATUS takes, in memory and on the wire.
+const MAP_BYTES: usize = StatusMap::RUNS_MAX * 32;
 /// How many requests of a connection are taken in one turn.
 const REQUESTS_PER_TURN: usize = 64;
 /// How many connections a resource serves.
@@ -89,6 +91,8 @@ struct Client {
     waiting: Option<Request>,
     /// It has said good-bye, or is to go: what is in flight is answered, then it is closed.
     leaving: bool,
+    /// It has closed its side: what of it was not begun never will be.
+    is_deaf: bool,
     watch: Watch,
 }
 
@@ -160,6 +164,7 @@ impl Clients {
             unsent: VecDeque::new(),
             waiting: None,
             leaving: false,
+            is_deaf: false,
             watch: Watch::begin(now),
         };
         self.clients.insert(id, client);
@@ -203,33 +208,54 @@ impl Clients {
         let mut over = Vec::new();
         let behind: Vec<ClientId> = self.clients.range(self.first..).map(|(id, _)| *id).collect();
         let before = self.clients.range(..self.first).map(|(id, _)| *id);
+        let mut starved = None;
         for id in behind.into_iter().chain(before.collect::<Vec<_>>()) {
-            if let Err(error) = self.poll_one(id, cx, disks, inputs) {
-                over.push((id, Some(error)));
+            match self.poll_one(id, cx, disks, inputs) {
+                Ok(true) => {}
+                Ok(false) => starved = starved.or(Some(id)),
+                Err(error) => over.push((id, Some(error))),
             }
         }
+        // Who is the first to go short now is the first to be asked next.
+        self.first = starved.unwrap_or(self.first);
         self.close_all(over, inputs);
     }
 
-    /// Takes what has come in from one client, up to a bound.
+    /// Takes what has come in from one client, up to a bound. False if there was no room for more,
+    /// which is not its own doing.
     fn poll_one(
         &mut self,
         id: ClientId,
         cx: &mut Context<'_>,
         disks: &Disks,
         inputs: &mut VecDeque<Input>,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<bool, ConnectionError> {
         for _ in 0..REQUESTS_PER_TURN {
             let client = self.clients.get_mut(&id).expect("it is closed after the turn");
-            let is_full = client.is_full() || self.requests.len() >= REQUESTS_OF_ALL;
-            if is_full || self.request_budget.poll_room(cx).is_pending() {
-                return client.hold_back();
+            if client.waits_for_room() {
+                client.check_hung_up();
+            }
+            if client.is_deaf {
+                return Ok(true);
+            }
+            if client.is_full() {
+                client.hold_back();
+                return Ok(true);
+            }
+            let is_crowded = self.requests.len() >= REQUESTS_OF_ALL;
+            if is_crowded || self.request_budget.poll_room(cx).is_pending() {
+                client.hold_back();
+                return Ok(false);
             }
             let incoming = match client.waiting.take() {
                 Some(request) => Incoming::Request(request),
                 None => match client.reader.poll_next(cx) {
                     Poll::Ready(incoming) => incoming?,
-                    Poll::Pending => return Ok(()),
+                    Poll::Pending if client.reader.waits_for_buffer() => {
+                        client.hold_back();
+                        return Ok(false);
+                    }
+                    Poll::Pending => return Ok(true),
                 },
             };
             match incoming {
@@ -237,25 +263,25 @@ impl Clients {
                     if self.mode == Mode::Serving && self.answers.poll_room(cx).is_pending() =>
                 {
                     client.waiting = Some(request);
-                    self.first = id;
-                    return client.hold_back();
+                    client.hold_back();
+                    return Ok(false);
                 }
                 Incoming::Request(request) => self.begin(id, request, disks, inputs),
                 Incoming::Reject { ticket, failure } => {
                     let Failure { errno, why } = &failure;
                     tracing::debug!(client = client.peer, %errno, "request refused: {why}");
-                    let shares = Shares::of(&self.request_budget, None);
+                    let shares = Shares::of(&self.request_budget, 0, None);
                     client.answer(ticket, Err(failure), shares);
                 }
                 Incoming::Disconnect => {
                     client.leaving = true;
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
         // There may be more, and the socket has not said that there is none.
         cx.waker().wake_by_ref();
-        Ok(())
+        Ok(true)
     }
 
     fn begin(
@@ -273,7 +299,11 @@ impl Clients {
             Command::Read(range) => (range.len, Some(self.answers.share(range.len as usize))),
             _ => (0, None),
         };
-        let shares = Shares::of(&self.request_budget, answer);
+        let maps = match &command {
+            Command::Status { one: false, contexts, .. } => contexts.iter().count() * MAP_BYTES,
+            _ => 0,
+        };
+        let shares = Shares::of(&self.request_budget, maps, answer);
         let steps = match self.mode {
             Mode::Pausing => return,
             Mode::TakenAway => Err(going_away()),
@@ -342,7 +372,9 @@ impl Clients {
                     continue;
                 }
             }
-            if client.leaving && client.in_flight == 0 && !client.writer.needs_flush() {
+            // A READ that waits is refused first, if the device is taken away.
+            let waits = client.waiting.is_some() && self.mode == Mode::TakenAway;
+            if client.leaving && client.in_flight == 0 && !waits && !client.writer.needs_flush() {
                 over.push((id, None));
             }
         }
@@ -393,8 +425,9 @@ impl Clients {
 }
 
 impl Shares {
-    fn of(requests: &Arc<Budget>, answer: Option<Share>) -> Self {
-        Self { _request: requests.share(REQUEST_BYTES), answer }
+    /// `more`: what it takes of the budget of requests besides itself, in bytes.
+    fn of(requests: &Arc<Budget>, more: usize, answer: Option<Share>) -> Self {
+        Self { _request: requests.share(REQUEST_BYTES + more), answer }
     }
 }
 
@@ -406,19 +439,25 @@ impl Client {
         requests >= REQUESTS_IN_FLIGHT || bytes >= BYTES_IN_FLIGHT
     }
 
-    /// It is not read from in this turn, which is not its doing.
-    fn hold_back(&mut self) -> Result<(), ConnectionError> {
+    /// It is not read from in this turn.
+    fn hold_back(&mut self) {
         self.watch.hold_back();
-        self.check_hung_up()
+        self.check_hung_up();
+    }
+
+    /// Whether something of it is there that only memory is lacking for.
+    fn waits_for_room(&self) -> bool {
+        self.waiting.is_some() || self.reader.waits_for_buffer()
     }
 
     /// What a client has sent that is gone is not begun: it may have sent it again by another
     /// connection, and written something newer there. What is read promptly is in its order; this is
-    /// for a client that is not read from.
-    fn check_hung_up(&self) -> Result<(), ConnectionError> {
-        match self.reader.get_ref().has_hung_up() {
-            true if !self.leaving => Err(ConnectionError::HungUp),
-            _ => Ok(()),
+    /// for a client that is not read from. It may still listen: what was begun is answered.
+    fn check_hung_up(&mut self) {
+        if !self.leaving && self.reader.get_ref().has_hung_up() {
+            self.is_deaf = true;
+            self.leaving = true;
+            self.waiting = None;
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Steps {
     next: Option<ClientOp>,
     /// Behind the next; of few requests only.
     rest: VecDeque<ClientOp>,
+    /// Behind that, what is still to be zeroed.
+    zeros: ByteRange,
     gathered: Gathered,
 }
 
@@ -37,7 +39,7 @@ impl Steps {
         command: Command,
         zeroes_fast: impl Fn(bool) -> bool,
     ) -> Result<Self, Failure> {
-        let just = |op, gathered| Ok(Self { next: Some(op), rest: VecDeque::new(), gathered });
+        let just = |op, gathered| Ok(Self { next: Some(op), ..Self::done(gathered) });
         match command {
             Command::Read(range) if range.is_empty() => Ok(Self::done(Gathered::Data(Vec::new()))),
             Command::Read(range) if range.len <= MAX_REQUEST_BYTES => {
@@ -55,10 +57,11 @@ impl Steps {
                 let why = "zeros would be written here, which is as slow as a WRITE of them";
                 Err(Failure::new(Errno::NotSup, why))
             }
+            Command::Zero { range, .. } if range.is_empty() => Ok(Self::done(Gathered::Nothing)),
             Command::Zero { range, unmap, fua, .. } => {
-                let zero = |range| ClientOp::Zero { range, unmap, fua };
-                let steps = range.split(ZERO_STEP_BYTES).map(zero).collect();
-                Ok(Self::several(steps, Gathered::Nothing))
+                let (range, zeros) = cut_zeros(range);
+                let next = Some(ClientOp::Zero { range, unmap, fua });
+                Ok(Self { next, zeros, ..Self::done(Gathered::Nothing) })
             }
             Command::Flush => just(ClientOp::Flush, Gathered::Nothing),
             Command::Cache(_) => Ok(Self::done(Gathered::Nothing)),
@@ -71,17 +74,25 @@ impl Steps {
     }
 
     const fn done(gathered: Gathered) -> Self {
-        Self { next: None, rest: VecDeque::new(), gathered }
+        let zeros = ByteRange { offset: 0, len: 0 };
+        Self { next: None, rest: VecDeque::new(), zeros, gathered }
     }
 
     fn several(mut steps: VecDeque<ClientOp>, gathered: Gathered) -> Self {
-        Self { next: steps.pop_front(), rest: steps, gathered }
+        Self { next: steps.pop_front(), rest: steps, ..Self::done(gathered) }
     }
 
     /// What the engine is to be asked next; nothing if all is done.
     pub(super) fn next(&mut self) -> Option<ClientOp> {
         let next = self.next.take();
         self.next = self.rest.pop_front();
+        if let Some(ClientOp::Zero { unmap, fua, .. }) = next
+            && !self.zeros.is_empty()
+        {
+            let (range, zeros) = cut_zeros(self.zeros);
+            self.next = Some(ClientOp::Zero { range, unmap, fua });
+            self.zeros = zeros;
+        }
         next
     }
 
@@ -107,6 +118,12 @@ impl Steps {
             Gathered::Status { known, .. } => Answer::Status(known),
         }
     }
+}
+
+/// The first step of zeroing a range, and what is left of it.
+fn cut_zeros(range: ByteRange) -> (ByteRange, ByteRange) {
+    let first = range.split(ZERO_STEP_BYTES).next().unwrap_or(range);
+    (first, ByteRange::between(first.end(), range.end()))
 }
 
 const fn status_op(context: Context, range: ByteRange) -> ClientOp {

@@ -12,6 +12,9 @@ use types::{Span, Time};
 /// How long a client may stand still with memory that others wait for; it is closed after that, within
 /// as long again.
 const PATIENCE: Span = Span::secs(5);
+/// Who moves less than this in that time stands still: one slow client must not keep everybody else
+/// waiting for the memory that a long request of its own takes.
+const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// What a client had done when it was last looked at.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +22,10 @@ pub(super) struct Watch {
     at: Time,
     received: u64,
     sent: u64,
+    /// The payload that was being received then, if there was one, by how many requests were before it.
+    payload: Option<u64>,
+    /// Where in the stream the last answer ended.
+    pushed: u64,
     /// Whether it was not read from at some time since, for want of room or because enough of it is in
     /// flight: what it did not send then is not its fault.
     held_back: bool,
@@ -26,7 +33,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) const fn begin(now: Time) -> Self {
-        Self { at: now, received: 0, sent: 0, held_back: false }
+        Self { at: now, received: 0, sent: 0, payload: None, pushed: 0, held_back: false }
     }
 
     pub(super) const fn hold_back(&mut self) {
@@ -60,7 +67,7 @@ impl Clients {
         for (id, client) in &mut self.clients {
             if client.holds_memory() && now.since(client.watch.at) >= PATIENCE {
                 let seen = client.look(now);
-                if client.stands_still(seen) && client.is_in_the_way(seen, is_wanted) {
+                if client.is_in_the_way(seen, is_wanted) {
                     over.push(*id);
                 }
             }
@@ -78,21 +85,30 @@ impl Client {
         self.reader.is_receiving() || !self.unsent.is_empty()
     }
 
-    /// Whether what it holds is of what others wait for.
+    /// Whether what it holds is of what others wait for, and was so at the look before, and it does
+    /// next to nothing about it.
     fn is_in_the_way(&self, before: Watch, wanted: Wanted) -> bool {
+        let now = self.watch;
+        let receives = now.payload.is_some()
+            && now.payload == before.payload
+            && now.received - before.received < PROGRESS_BYTES
+            && !before.held_back;
+        let takes = now.sent < before.pushed && now.sent - before.sent < PROGRESS_BYTES;
         let of_answers = || self.unsent.iter().any(|(_, shares)| shares.answer.is_some());
-        wanted.payloads && self.reader.is_receiving() && !before.held_back
-            || wanted.answers && of_answers()
-            || wanted.requests && !self.unsent.is_empty()
+        wanted.payloads && receives
+            || wanted.answers && takes && of_answers()
+            || wanted.requests && takes
     }
 
     /// Takes a new look; gives the one before.
     fn look(&mut self, now: Time) -> Watch {
-        let (received, sent) = (self.reader.received_bytes(), self.writer.written_bytes());
-        std::mem::replace(&mut self.watch, Watch { received, sent, ..Watch::begin(now) })
-    }
-
-    fn stands_still(&self, before: Watch) -> bool {
-        self.watch.received == before.received && self.watch.sent == before.sent
+        let new = Watch {
+            received: self.reader.received_bytes(),
+            sent: self.writer.written_bytes(),
+            payload: self.reader.is_receiving().then_some(self.requests),
+            pushed: self.writer.pushed_bytes(),
+            ..Watch::begin(now)
+        };
+        std::mem::replace(&mut self.watch, new)
     }
 }

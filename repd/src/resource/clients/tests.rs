@@ -188,9 +188,11 @@ async fn who_stands_still_with_what_others_wait_for_is_closed() {
     }
     assert!(inputs.is_empty(), "there is no room: {inputs:?}");
     // It has sent something since it was last looked at.
-    stalled.write_all(&[7; 10]).await.unwrap();
-    for _ in 0..5 {
-        turn(&mut clients, &mut inputs).await;
+    for _ in 0..11 {
+        stalled.write_all(&[7; 100_000]).await.unwrap();
+        for _ in 0..5 {
+            turn(&mut clients, &mut inputs).await;
+        }
     }
     clients.look(at(15), &mut inputs);
     assert_eq!(clients.len(), 2);

@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 use std::io;
 use types::{Span, Time};
 
-/// How long a client may stand still with memory that others wait for; it is closed after that, within
-/// as long again.
-const PATIENCE: Span = Span::secs(5);
+/// How often clients that hold memory are looked at.
+const LOOK_EVERY: Span = Span::secs(1);
+/// A client that is found where it was so many times, with memory that others wait for, is closed. Looks
+/// are counted and not seconds: when this daemon has stood still itself, only one look has gone by.
+const PATIENCE: u32 = 5;
 
 /// What a client had done when it was last looked at.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +24,27 @@ pub(super) struct Watch {
     /// Whether it was not read from at some time since, for want of room or because enough of it is in
     /// flight: what it did not send then is not its fault.
     held_back: bool,
+    /// Looks in a row that have found it where it was.
+    still: u32,
+    /// The same, of those before which it was read from all the time.
+    silent: u32,
 }
 
 impl Watch {
     pub(super) const fn begin(now: Time) -> Self {
-        Self { at: now, received: 0, sent: 0, held_back: false }
+        Self { at: now, received: 0, sent: 0, held_back: false, still: 0, silent: 0 }
     }
 
     pub(super) const fn hold_back(&mut self) {
         self.held_back = true;
+    }
+
+    /// The next look.
+    fn look(&mut self, now: Time, received: u64, sent: u64) {
+        let has_moved = (received, sent) != (self.received, self.sent);
+        let still = if has_moved { 0 } else { self.still + 1 };
+        let silent = if has_moved || self.held_back { 0 } else { self.silent + 1 };
+        *self = Self { at: now, received, sent, held_back: false, still, silent };
     }
 }
 
@@ -46,7 +60,7 @@ impl Clients {
     /// When to look for clients that stand still; never while none holds memory.
     pub(crate) fn next_look(&self) -> Option<Time> {
         let holders = self.clients.values().filter(|client| client.holds_memory());
-        holders.map(|client| client.watch.at + PATIENCE).min()
+        holders.map(|client| client.watch.at + LOOK_EVERY).min()
     }
 
     /// Looks for them, and closes those that are in the way.
@@ -58,9 +72,13 @@ impl Clients {
         };
         let mut over = Vec::new();
         for (id, client) in &mut self.clients {
-            if client.holds_memory() && now.since(client.watch.at) >= PATIENCE {
-                let seen = client.look(now);
-                if client.stands_still(seen) && client.is_in_the_way(seen, is_wanted) {
+            if client.holds_memory() && now.since(client.watch.at) >= LOOK_EVERY {
+                client.watch.look(
+                    now,
+                    client.reader.received_bytes(),
+                    client.writer.written_bytes(),
+                );
+                if client.is_in_the_way(is_wanted) {
                     over.push(*id);
                 }
             }
@@ -78,21 +96,13 @@ impl Client {
         self.reader.is_receiving() || !self.unsent.is_empty()
     }
 
-    /// Whether what it holds is of what others wait for.
-    fn is_in_the_way(&self, before: Watch, wanted: Wanted) -> bool {
+    /// Whether it stands still with what others wait for.
+    fn is_in_the_way(&self, wanted: Wanted) -> bool {
         let of_answers = || self.unsent.iter().any(|(_, shares)| shares.answer.is_some());
-        wanted.payloads && self.reader.is_receiving() && !before.held_back
-            || wanted.answers && of_answers()
-            || wanted.requests && !self.unsent.is_empty()
-    }
-
-    /// Takes a new look; gives the one before.
-    fn look(&mut self, now: Time) -> Watch {
-        let (received, sent) = (self.reader.received_bytes(), self.writer.written_bytes());
-        std::mem::replace(&mut self.watch, Watch { received, sent, ..Watch::begin(now) })
-    }
-
-    fn stands_still(&self, before: Watch) -> bool {
-        self.watch.received == before.received && self.watch.sent == before.sent
+        let is_silent = self.watch.silent >= PATIENCE;
+        let is_still = self.watch.still >= PATIENCE;
+        is_silent && wanted.payloads && self.reader.is_receiving()
+            || is_still && wanted.answers && of_answers()
+            || is_still && wanted.requests && !self.unsent.is_empty()
     }
 }

@@ -286,8 +286,14 @@ impl Judge<'_> {
         Err(Failure::new(Errno::Perm, why))
     }
 
+    /// A chunk must not hold more than the client was told, and a READ is answered in one.
     fn check_length(&self) -> Result<(), Failure> {
-        let max = u64::from(self.terms.export.max_payload).max(SERVED_MAX_BYTES);
+        let told = u64::from(self.terms.export.max_payload);
+        let in_a_chunk = self.fields.command == command::READ;
+        let max = match self.terms.replies {
+            Replies::Structured | Replies::Extended if in_a_chunk => told,
+            _ => told.max(SERVED_MAX_BYTES),
+        };
         match self.fields.len {
             len if len <= max => Ok(()),
             len => Err(self.invalid(format_args!("of {len} bytes; at most {max} are served"))),

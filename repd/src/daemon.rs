@@ -3,19 +3,16 @@
 //! Everything here runs on the main thread. Orders about one resource are done one after the
 //! other; what must survive a restart of the daemon is durable before an order is answered.
 
-use crate::access::Access;
 use crate::budget::Budgets;
 use crate::entry::Entry;
 use crate::handler::{self, Handlers};
 use crate::nbd_service::NbdService;
-use crate::options::{NbdAddress, Options, Paths};
+use crate::options::{Options, Paths};
 use crate::resource::{Ended, Order, Resource};
 use crate::state_dir::{Remembered, StateDir, StateError};
 use crate::tls::Certificates;
 use crate::watch::News;
-use config::NbdTls;
 use control::{DaemonVersion, Failure, SplitBrainReport, exit};
-use nbd_server::TlsOffer;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,16 +35,17 @@ pub(crate) enum Origin {
 /// See the module's page.
 pub(crate) struct Daemon {
     node: Option<String>,
-    paths: Paths,
+    pub(crate) paths: Paths,
     state: StateDir,
     boot_id: String,
     budgets: Budgets,
     entries: RefCell<BTreeMap<String, Rc<Entry>>>,
     /// Held while a resource is created.
     creating: Mutex<()>,
-    nbd: NbdService,
+    /// Where NBD is served.
+    pub(crate) nbd: NbdService,
     /// Those of the resources that want TLS, while there are any.
-    certificates: RefCell<Option<Certificates>>,
+    pub(crate) certificates: RefCell<Option<Certificates>>,
     stopping: Cell<bool>,
     stop: Notify,
     news: News,
@@ -118,95 +116,6 @@ impl Daemon {
     /// What those who watch are told.
     pub(crate) const fn news(&self) -> &News {
         &self.news
-    }
-
-    /// The URIs of an export, as clients must use them: within TLS if `tls` is required.
-    pub(crate) fn uris(&self, export: &str, tls: NbdTls) -> Vec<String> {
-        self.nbd.uris(export, tls == NbdTls::Require)
-    }
-
-    /// Where NBD is served.
-    pub(crate) const fn nbd(&self) -> &NbdService {
-        &self.nbd
-    }
-
-    /// What a client is offered that connects now. Sockets are the daemon's, so this goes by all
-    /// resources that are up: what else is not for a client is decided when it asks.
-    pub(crate) fn tls_offer(&self) -> TlsOffer {
-        let modes = self.resources();
-        let modes: Vec<NbdTls> = modes.iter().map(|entry| entry.nbd().tls).collect();
-        if modes.iter().all(|&tls| tls == NbdTls::Off) {
-            return TlsOffer::Off;
-        }
-        let mut certificates = self.certificates.borrow_mut();
-        match certificates.as_mut().and_then(Certificates::current) {
-            // Without an identity; what requires TLS is refused all the same.
-            None => TlsOffer::Off,
-            Some(identity) if modes.iter().all(|&tls| tls == NbdTls::Require) => {
-                TlsOffer::Require(identity)
-            }
-            Some(identity) => TlsOffer::Allow(identity),
-        }
-    }
-
-    /// Reads the certificates that a resource asks for, which comes up. `is_restored`: it was up
-    /// before, and shall be so again though there be no TLS for its clients.
-    fn use_certificates(
-        &self,
-        resource: &config::Resource,
-        is_restored: bool,
-    ) -> Result<(), Failure> {
-        let name = &resource.name;
-        if resource.nbd.tls == NbdTls::Off {
-            return Ok(());
-        }
-        let failed = |text: String| Err(Failure::new(exit::CONFIG, format!("{name}: {text}")));
-        let Some(directory) = &resource.nbd.tls_certificates else {
-            return failed("`tls` without `tls-certificates`".into());
-        };
-        let mut certificates = self.certificates.borrow_mut();
-        let users = self.resources();
-        let user = users.iter().find(|entry| entry.nbd().tls != NbdTls::Off);
-        if let (Some(user), Some(used)) = (user, certificates.as_ref())
-            && used.directory() != directory
-        {
-            return failed(format!(
-                "its certificates are in {}, those of {}, which is up, in {}; a daemon has one \
-                 set of them: name one directory, in `common {{ nbd {{ tls-certificates … }} }}`",
-                directory.display(),
-                user.name(),
-                used.directory().display()
-            ));
-        }
-        let loaded = match Certificates::load(directory) {
-            Ok(loaded) => loaded,
-            Err(_) if is_restored => Certificates::load_or_wait(directory),
-            Err(error) => return failed(error.to_string()),
-        };
-        *certificates = Some(loaded);
-        Ok(())
-    }
-
-    /// Listens where a resource asks for that comes up.
-    fn serve_resource(self: &Rc<Self>, resource: &config::Resource) -> Result<(), Failure> {
-        let nbd = &resource.nbd;
-        if self.paths.nbd_is_fixed {
-            return Ok(());
-        }
-        if let Some(path) = &nbd.unix {
-            let (owner, group) = (nbd.unix_owner.as_deref(), nbd.unix_group.as_deref());
-            let access = Access::new(nbd.unix_mode, owner, group).map_err(|error| {
-                Failure::new(exit::CONFIG, format!("{}: `nbd`: {error}", resource.name))
-            })?;
-            let users = self.resources();
-            let user = users.iter().find(|entry| entry.nbd().unix.as_ref() == Some(path));
-            let user = user.map(|entry| entry.name());
-            self.nbd.serve_shared(self, path, access, &resource.name, user)?;
-        }
-        match nbd.listen {
-            Some(address) => self.nbd.serve(self, &NbdAddress::Tcp(address), Access::PRIVATE),
-            None => Ok(()),
-        }
     }
 
     /// Brings a resource up: see [`control::Command::Up`]. Returns what the operator should know.

@@ -23,6 +23,7 @@ mod negotiating;
 pub mod options;
 mod resource;
 mod restore;
+mod serving;
 mod sockets;
 mod state_dir;
 mod stream;
@@ -82,14 +83,14 @@ async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result
     // The socket that it has by itself is for who passes none.
     let own = passed.nbd.is_empty() || paths.nbd_is_fixed;
     for (address, listener) in passed.nbd {
-        daemon.nbd().serve_passed(&daemon, address, listener)?;
+        daemon.nbd.serve_passed(&daemon, address, listener)?;
     }
     restore::restore_all(&daemon).await?;
     for address in paths.nbd.iter().filter(|_| own) {
-        daemon.nbd().serve(&daemon, address, access)?;
+        daemon.nbd.serve(&daemon, address, access)?;
     }
     // What is brought back is known by name before a client can ask for it.
-    daemon.nbd().open();
+    daemon.nbd.open();
     tokio::task::spawn_local(control_server::serve(control, daemon.clone()));
     if options.kernel_attach == KernelAttach::Auto {
         tracing::info!("kernel attach is not built yet: clients connect to the NBD URIs");

@@ -8,6 +8,7 @@ use config::{
     BecomePrimary, DiskOptions, Host, MetaDisk, NbdSection, Net, Resource, ResourceOptions,
     Startup, Volume,
 };
+use rcgen::{CertificateParams, KeyPair};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -23,6 +24,16 @@ pub(crate) fn daemon(dir: &Path) -> Rc<Daemon> {
     };
     let options = Options::parse_from(["repd", "--node", "alpha"]);
     Daemon::new(&options, paths, StateDir::open(dir).unwrap(), "boot".into())
+}
+
+/// A server's certificate and its key, new ones at each call.
+pub(crate) fn certificates(directory: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    std::fs::create_dir_all(directory).unwrap();
+    std::fs::write(directory.join("server-cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(directory.join("server-key.pem"), key.serialize_pem()).unwrap();
 }
 
 /// As [`resource`]; its nodes listen where there is room.

@@ -89,16 +89,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, KeyPair};
+    use crate::testing::certificates as write;
     use std::fs;
-
-    fn write(directory: &Path) {
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        fs::write(directory.join("server-cert.pem"), certificate.pem()).unwrap();
-        fs::write(directory.join("server-key.pem"), key.serialize_pem()).unwrap();
-    }
 
     fn is(one: &Option<Identity>, other: &Option<Identity>) -> bool {
         match (one, other) {

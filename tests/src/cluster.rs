@@ -190,6 +190,12 @@ impl Cluster {
         self.ports.ports[4]
     }
 
+    /// Two more that nobody else uses, if it has no cable.
+    pub fn ports_of_cables(&self) -> [u16; 2] {
+        let [_, to_alpha, _, to_beta, _] = self.ports.ports;
+        [to_alpha, to_beta]
+    }
+
     /// Waits until both nodes say of both disks that they are UpToDate, with nothing marked.
     ///
     /// # Errors

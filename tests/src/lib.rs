@@ -5,6 +5,7 @@
 //!   a daemon;
 //! - [`proxy`]: the cable between them;
 //! - [`nbd_client`], [`load`], [`foreign`]: who writes and reads;
+//! - [`conformance`]: a daemon to hold to the NBD specification, and transcripts of sessions;
 //! - [`scenario`]: the behaviours that are shown, each at the scale of a test or of an acceptance;
 //! - [`torture`]: random trouble under load, for as long as one likes.
 //!
@@ -16,6 +17,7 @@
 pub mod certificates;
 pub mod clock;
 pub mod cluster;
+pub mod conformance;
 pub mod disks;
 pub mod foreign;
 pub mod load;

@@ -3,7 +3,9 @@
 //! request gets.
 //!
 //! It shares no code and no number with the server, so that a mistake in one is not made in both.
-//! Simple replies only. One connection belongs to one task; requests are pipelined:
+//! It speaks whatever was agreed on: simple replies, structured ones, extended headers. A server
+//! that breaks the protocol is an error, [`ClientError::Protocol`]. What no client would send is
+//! sent by a [`Wire`]. One connection belongs to one task; requests are pipelined:
 //!
 //! ```text
 //! let mut client = Client::connect(&address, "r0/0").await?;
@@ -14,15 +16,24 @@
 //! client.disconnect().await?;
 //! ```
 
+mod answer;
 mod error;
 mod handshake;
 mod operation;
+mod wire;
 
+pub use answer::{Chunk, Detail, Extent, Style};
 pub use error::ClientError;
-pub use handshake::{ExportInfo, Handshake};
-pub use operation::Operation;
+pub use handshake::{ExportInfo, Handshake, OptionReply, name_and_requests, name_and_strings};
+pub use operation::{
+    FLAG_DF, FLAG_FAST_ZERO, FLAG_FUA, FLAG_NO_HOLE, FLAG_PAYLOAD_LEN, FLAG_REQ_ONE, Operation,
+};
+pub use wire::Wire;
 
+use answer::{Agreed, Answer, RawChunk};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use error::breach;
+use operation::command;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -31,9 +42,13 @@ use std::str::FromStr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 const REQUEST_MAGIC: u32 = 0x2560_9513;
+const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
 const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
-/// The longest data of a reply that is taken.
-const READ_MAX_BYTES: u32 = 64 << 20;
+const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
+const EXTENDED_REPLY_MAGIC: u32 = 0x6e8a_278c;
+/// The longest payload of a chunk that is taken: as much data as is read at once, or as many
+/// extents as may be sent.
+const CHUNK_MAX_BYTES: u64 = answer::READ_MAX_BYTES + 64;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +67,7 @@ impl FromStr for Address {
         match text.split_once(':') {
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("tcp", address)) => Ok(Self::Tcp(address.to_owned())),
-            _ => Err(ClientError::Protocol(format!("'{text}' is not unix:PATH or tcp:HOST:PORT"))),
+            _ => breach(format!("'{text}' is not unix:PATH or tcp:HOST:PORT")),
         }
     }
 }
@@ -69,6 +84,8 @@ pub struct Reply {
     pub cookie: u64,
     /// The data of a read, nothing for others, or the protocol's number of an error.
     pub result: Result<Bytes, u32>,
+    /// In which chunks it came, what it said to people, the extents.
+    pub detail: Detail,
 }
 
 /// A connection in its transmission phase.
@@ -76,6 +93,7 @@ pub struct Client {
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
     export: ExportInfo,
+    agreed: Agreed,
     /// Bytes to send.
     output: BytesMut,
     /// Bytes received and not yet understood.
@@ -83,6 +101,8 @@ pub struct Client {
     next_cookie: u64,
     /// What is in flight, by cookie.
     in_flight: BTreeMap<u64, Operation>,
+    /// Replies of which the last chunk is missing.
+    begun: BTreeMap<u64, Answer>,
     /// Answers that came while another was waited for.
     answered: BTreeMap<u64, Reply>,
 }
@@ -110,16 +130,18 @@ impl Client {
         Handshake::connect(address).await?.export_name(export).await
     }
 
-    fn new(stream: Box<dyn Stream>, export: ExportInfo) -> Self {
+    fn new(stream: Box<dyn Stream>, export: ExportInfo, agreed: Agreed) -> Self {
         let (read, write) = split(stream);
         Self {
             read,
             write,
             export,
+            agreed,
             output: BytesMut::new(),
             input: BytesMut::new(),
             next_cookie: 1,
             in_flight: BTreeMap::new(),
+            begun: BTreeMap::new(),
             answered: BTreeMap::new(),
         }
     }
@@ -139,32 +161,45 @@ impl Client {
         &self.export
     }
 
+    /// The id of a context that was selected.
+    pub fn context(&self, name: &str) -> Option<u32> {
+        let found = self.agreed.contexts.iter().find(|(_, context)| *context == name);
+        found.map(|(id, _)| *id)
+    }
+
     /// What was submitted and is not answered, by cookie.
     pub fn in_flight(&self) -> &BTreeMap<u64, Operation> {
         &self.in_flight
+    }
+
+    /// The cookie of the next request. One that is in flight must not be chosen.
+    pub fn set_cookie(&mut self, cookie: u64) {
+        self.next_cookie = cookie;
     }
 
     /// Queues a request and gives its cookie. It is sent while a reply is waited for, or by
     /// [`send`](Self::send).
     pub fn submit(&mut self, operation: Operation) -> u64 {
         let cookie = self.next_cookie;
-        self.next_cookie += 1;
-        self.put_header(operation.header(), cookie);
-        if let Operation::Write { data, .. } = &operation {
-            self.output.extend_from_slice(data);
-        }
+        self.next_cookie = cookie.wrapping_add(1);
+        self.put_header(&operation, cookie);
+        self.output.extend_from_slice(operation.payload());
         self.in_flight.insert(cookie, operation);
         cookie
     }
 
-    fn put_header(&mut self, header: (u16, u16, u64, u32), cookie: u64) {
-        let (command, flags, offset, len) = header;
-        self.output.put_u32(REQUEST_MAGIC);
-        self.output.put_u16(flags);
-        self.output.put_u16(command);
+    fn put_header(&mut self, operation: &Operation, cookie: u64) {
+        let extended = self.agreed.style == Style::Extended;
+        let header = operation.header(extended);
+        self.output.put_u32(if extended { EXTENDED_REQUEST_MAGIC } else { REQUEST_MAGIC });
+        self.output.put_u16(header.flags);
+        self.output.put_u16(header.command);
         self.output.put_u64(cookie);
-        self.output.put_u64(offset);
-        self.output.put_u32(len);
+        self.output.put_u64(header.offset);
+        match extended {
+            true => self.output.put_u64(header.len),
+            false => self.output.put_u32(header.len as u32),
+        }
     }
 
     /// Sends what was submitted. Replies that come meanwhile are kept.
@@ -189,12 +224,12 @@ impl Client {
         }
     }
 
-    /// The answer to the request with this cookie; others that come before are kept for
+    /// The whole answer to the request with this cookie; others that come before are kept for
     /// [`reply`](Self::reply).
-    pub async fn wait(&mut self, cookie: u64) -> Result<Result<Bytes, u32>, ClientError> {
+    pub async fn wait_reply(&mut self, cookie: u64) -> Result<Reply, ClientError> {
         loop {
             if let Some(reply) = self.answered.remove(&cookie) {
-                return Ok(reply.result);
+                return Ok(reply);
             }
             match self.parse()? {
                 Some(reply) => {
@@ -205,9 +240,19 @@ impl Client {
         }
     }
 
-    async fn done(&mut self, operation: Operation) -> Result<Bytes, ClientError> {
+    /// The result of the request with this cookie; others that come before are kept.
+    pub async fn wait(&mut self, cookie: u64) -> Result<Result<Bytes, u32>, ClientError> {
+        Ok(self.wait_reply(cookie).await?.result)
+    }
+
+    /// One request, and its whole answer.
+    pub async fn ask(&mut self, operation: Operation) -> Result<Reply, ClientError> {
         let cookie = self.submit(operation);
-        self.wait(cookie).await?.map_err(ClientError::Errno)
+        self.wait_reply(cookie).await
+    }
+
+    async fn done(&mut self, operation: Operation) -> Result<Bytes, ClientError> {
+        self.ask(operation).await?.result.map_err(ClientError::Errno)
     }
 
     /// Reads, and waits for it.
@@ -243,15 +288,20 @@ impl Client {
 
     /// Goes away in order. Gives the replies to what was in flight, up to the end of the stream.
     pub async fn disconnect(mut self) -> Result<Vec<Reply>, ClientError> {
-        self.put_header((2, 0, 0, 0), 0);
+        self.put_header(&Operation::raw(command::DISC, 0, 0, 0), 0);
         self.send().await?;
+        self.rest().await
+    }
+
+    /// All replies up to the end of the stream, which must come between two of them.
+    pub async fn rest(&mut self) -> Result<Vec<Reply>, ClientError> {
         let mut replies: Vec<Reply> = std::mem::take(&mut self.answered).into_values().collect();
         loop {
             while let Some(reply) = self.parse()? {
                 replies.push(reply);
             }
             if self.read.read_buf(&mut self.input).await? == 0 {
-                return match self.input.is_empty() {
+                return match self.input.is_empty() && self.begun.is_empty() {
                     true => Ok(replies),
                     false => Err(closed()),
                 };
@@ -277,34 +327,82 @@ impl Client {
         }
     }
 
-    /// One whole reply from what was received.
+    /// One whole reply from what was received: its end, if it comes in chunks.
     fn parse(&mut self) -> Result<Option<Reply>, ClientError> {
-        let mut header = &self.input[..];
-        let (Ok(magic), Ok(error), Ok(cookie)) =
-            (header.try_get_u32(), header.try_get_u32(), header.try_get_u64())
-        else {
+        loop {
+            let Ok(magic) = (&self.input[..]).try_get_u32() else { return Ok(None) };
+            match (magic, self.agreed.style) {
+                (SIMPLE_REPLY_MAGIC, _) => return self.parse_simple(),
+                (STRUCTURED_REPLY_MAGIC, Style::Structured)
+                | (EXTENDED_REPLY_MAGIC, Style::Extended) => {}
+                (_, style) => {
+                    return breach(format!("a reply begins with 0x{magic:08x}, {style:?}"));
+                }
+            }
+            let Some((cookie, chunk)) = self.take_chunk()? else { return Ok(None) };
+            let new = Answer::to(self.asked(cookie)?, &self.agreed);
+            let answer = self.begun.entry(cookie).or_insert(new);
+            if answer.take(chunk, &self.agreed)? {
+                self.in_flight.remove(&cookie);
+                let answer = self.begun.remove(&cookie).expect("it was just there");
+                let (result, detail) = answer.finish();
+                return Ok(Some(Reply { cookie, result, detail }));
+            }
+        }
+    }
+
+    fn asked(&self, cookie: u64) -> Result<&Operation, ClientError> {
+        match self.in_flight.get(&cookie) {
+            Some(operation) => Ok(operation),
+            None => breach(format!("a reply to {cookie}, not in flight")),
+        }
+    }
+
+    fn parse_simple(&mut self) -> Result<Option<Reply>, ClientError> {
+        let mut header = &self.input[4..];
+        let (Ok(error), Ok(cookie)) = (header.try_get_u32(), header.try_get_u64()) else {
             return Ok(None);
         };
-        if magic != SIMPLE_REPLY_MAGIC {
-            return Err(ClientError::Protocol(format!("a reply begins with 0x{magic:08x}")));
+        let operation = self.asked(cookie)?;
+        if self.begun.contains_key(&cookie) {
+            return breach(format!("a simple reply to {cookie} behind chunks"));
         }
-        let Some(operation) = self.in_flight.get(&cookie) else {
-            return Err(ClientError::Protocol(format!("a reply to {cookie}, not in flight")));
-        };
-        let len = match *operation {
-            Operation::Read { len, .. } if error == 0 => len,
-            _ => 0,
-        };
-        if len > READ_MAX_BYTES {
-            return Err(ClientError::Protocol(format!("a READ of {len} bytes is answered")));
+        let asked = operation.header(self.agreed.style == Style::Extended);
+        let result = answer::simple(asked, error, self.agreed.style)?;
+        let len = result.unwrap_or(0);
+        if len > answer::READ_MAX_BYTES {
+            return breach(format!("a READ of {len} bytes is answered"));
         }
-        if header.len() < len as usize {
+        if (header.len() as u64) < len {
             return Ok(None);
         }
         self.input.advance(16);
         self.in_flight.remove(&cookie);
         let data = self.input.split_to(len as usize).freeze();
-        Ok(Some(Reply { cookie, result: if error == 0 { Ok(data) } else { Err(error) } }))
+        Ok(Some(Reply { cookie, result: result.map(|_| data), detail: Detail::default() }))
+    }
+
+    /// One whole chunk from what was received, with its cookie.
+    fn take_chunk(&mut self) -> Result<Option<(u64, RawChunk)>, ClientError> {
+        let extended = self.agreed.style == Style::Extended;
+        let header_len = if extended { 32 } else { 20 };
+        let mut header = &self.input[..];
+        if header.len() < header_len {
+            return Ok(None);
+        }
+        header.advance(4);
+        let (flags, kind, cookie) = (header.get_u16(), header.get_u16(), header.get_u64());
+        let offset = extended.then(|| header.get_u64());
+        let len = if extended { header.get_u64() } else { header.get_u32().into() };
+        if len > CHUNK_MAX_BYTES {
+            return breach(format!("a chunk of {len} bytes"));
+        }
+        if ((self.input.len() - header_len) as u64) < len {
+            return Ok(None);
+        }
+        self.input.advance(header_len);
+        let payload = self.input.split_to(len as usize).freeze();
+        Ok(Some((cookie, RawChunk { flags, kind, offset, payload })))
     }
 }
 

@@ -28,13 +28,15 @@ pub struct ReplyWriter<W> {
     tail: BytesMut,
     pending_bytes: usize,
     pushed_bytes: u64,
+    /// The stream has bytes that it may not have sent: TLS keeps what the socket does not take.
+    unsent: bool,
 }
 
 impl<W> ReplyWriter<W> {
     /// A writer to `write` of replies in this form, with nothing queued.
     pub fn new(write: W, replies: Replies) -> Self {
         let (queue, tail) = (VecDeque::new(), BytesMut::new());
-        Self { write, replies, queue, tail, pending_bytes: 0, pushed_bytes: 0 }
+        Self { write, replies, queue, tail, pending_bytes: 0, pushed_bytes: 0, unsent: false }
     }
 
     /// Queues the reply to a request.
@@ -67,6 +69,12 @@ impl<W> ReplyWriter<W> {
     /// How many bytes are still to be written.
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes
+    }
+
+    /// Whether [`poll_flush`](Self::poll_flush) has anything to do. Bytes that the stream has taken
+    /// but not sent are no pending bytes, but without another call they might never be sent.
+    pub fn needs_flush(&self) -> bool {
+        self.pending_bytes > 0 || self.unsent
     }
 
     /// The stream and nothing else: what is not written is dropped.
@@ -133,8 +141,11 @@ impl<W: AsyncWrite + Unpin> ReplyWriter<W> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written(len);
+            self.unsent = true;
         }
-        Pin::new(&mut self.write).poll_flush(cx)
+        ready!(Pin::new(&mut self.write).poll_flush(cx))?;
+        self.unsent = false;
+        Poll::Ready(Ok(()))
     }
 }
 

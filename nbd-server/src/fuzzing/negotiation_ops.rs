@@ -242,7 +242,11 @@ impl Model {
         if self.replies == Replies::Simple || asked.is_malformed {
             return reply::ERR_INVALID;
         }
-        let kind = found(asked.name);
+        let kind = match found(asked.name) {
+            // That is for INFO and GO to say.
+            reply::ERR_TLS_REQD => reply::ERR_UNKNOWN,
+            kind => kind,
+        };
         if sets && kind == reply::ACK {
             self.selected = Some((asked.name, asked.contexts));
         }

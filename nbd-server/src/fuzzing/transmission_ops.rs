@@ -176,7 +176,13 @@ impl Asked {
             (false, Some(payload)) => payload.len() as u64,
             _ => self.len,
         };
-        if matches!(self.command, command::READ | command::WRITE) && len > 64 << 20 {
+        // A chunk holds no more than the client was told.
+        let longest = match self.command {
+            command::READ if is_structured => 32 << 20,
+            command::READ | command::WRITE => 64 << 20,
+            _ => u64::MAX,
+        };
+        if len > longest {
             return Some(Errno::Inval);
         }
         let granule = u64::from(terms.export.min_block);

@@ -148,6 +148,11 @@ impl ContextQuestion {
         let Self { name, contexts, set } = self;
         let option = if set { option::SET_META_CONTEXT } else { option::LIST_META_CONTEXT };
         if let Err(refusal) = found {
+            // Where not every export needs TLS, nothing but INFO and GO may say that one does.
+            let refusal = match refusal {
+                Refusal::TlsRequired => Refusal::Unknown,
+                other => other,
+            };
             return put_refusal(output, option, &name, &refusal);
         }
         let mut entry = BytesMut::new();

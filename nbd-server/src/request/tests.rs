@@ -155,6 +155,11 @@ fn payloads_are_limited_and_zeros_are_not() {
         assert!(ask(command, 0, 0, MAX).is_ok());
         assert_eq!(ask(command, 0, 0, MAX + 1), Err(Errno::Inval));
     }
+    for terms in [structured(), extended()] {
+        let told = u64::from(terms.export.max_payload);
+        assert!(ask_by(&terms, READ, 0, 0, told).is_ok());
+        assert_eq!(ask_by(&terms, READ, 0, 0, told + 1), Err(Errno::Inval), "one chunk");
+    }
     let large = ExportInfo::new("r0/0", 1 << 40);
     for command in [TRIM, WRITE_ZEROES, CACHE] {
         assert!(

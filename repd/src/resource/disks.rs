@@ -81,7 +81,6 @@ impl Disks {
 
     /// Whether a request to zero is done by the disk of a volume without zeros being sent to it, as
     /// far as is known; not without a disk. The peer's disk may be another matter.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the NBD server does not offer FAST_ZERO yet"))]
     pub(crate) fn zeroes_fast(&self, volume: VolumeId, unmap: bool) -> bool {
         self.disks.get(&volume).is_some_and(|disk| disk.data.device.zeroes_fast(unmap))
     }

@@ -122,7 +122,7 @@ impl Node {
             }
             answers(&control)
         });
-        self.daemon = Some(child);
+        self.daemon = child.try_wait()?.is_none().then_some(child);
         ready.map(drop)
     }
 

@@ -28,14 +28,28 @@ impl ClientError {
     pub const POLICY: u32 = 0x8000_0002;
     /// The option was malformed.
     pub const INVALID: u32 = 0x8000_0003;
+    /// Nothing goes on without TLS.
+    pub const TLS_REQD: u32 = 0x8000_0005;
     /// There is no such export.
     pub const UNKNOWN: u32 = 0x8000_0006;
     /// The server is going down.
     pub const SHUTDOWN: u32 = 0x8000_0007;
+    /// The request or its answer is too long.
+    pub const TOO_BIG: u32 = 0x8000_0009;
+    /// Extended headers are needed, or agreed on already.
+    pub const EXT_HEADER_REQD: u32 = 0x8000_000a;
 
     /// Whether the connection is gone, so that what was in flight is unknown.
     pub fn is_connection_lost(&self) -> bool {
         matches!(self, Self::Io(_))
+    }
+
+    /// The type of the error reply to an option, if it was refused.
+    pub fn refused_with(&self) -> Option<u32> {
+        match self {
+            Self::Refused { kind, .. } => Some(*kind),
+            _ => None,
+        }
     }
 }
 
@@ -63,4 +77,9 @@ impl From<io::Error> for ClientError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
+}
+
+/// The server broke the protocol.
+pub(super) fn breach<T>(why: impl Into<String>) -> Result<T, ClientError> {
+    Err(ClientError::Protocol(why.into()))
 }

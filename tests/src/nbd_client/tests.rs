@@ -35,7 +35,9 @@ async fn replies_are_matched_whatever_their_order() {
         .await
         .unwrap();
     assert_eq!(client.wait(read).await.unwrap(), Ok(Bytes::from("xyz")));
-    assert_eq!(client.reply().await.unwrap(), Reply { cookie: write, result: Err(28) });
+    let detail = Detail::default();
+    let refused = Reply { cookie: write, result: Err(28), detail };
+    assert_eq!(client.reply().await.unwrap(), refused);
     assert_eq!(client.wait(flush).await.unwrap(), Ok(Bytes::new()));
     assert!(client.in_flight().is_empty());
 }
@@ -88,4 +90,100 @@ async fn more_than_the_pipe_holds_goes_both_ways() {
     let wait = async { assert_eq!(client.wait(write).await.unwrap(), Ok(Bytes::new())) };
     tokio::join!(serve, wait);
     assert!(client.in_flight().is_empty());
+}
+
+/// A client that has agreed on that style, and a server's end played by hand.
+fn agreed(style: Style) -> (Client, DuplexStream) {
+    let (near, far) = duplex(4096);
+    let contexts = [(1, "base:allocation".to_owned())].into();
+    let agreed = Agreed { style, contexts, export_bytes: 1 << 40, payload_max: 1 << 20 };
+    (Client::new(Box::new(near), ExportInfo::default(), agreed), far)
+}
+
+fn structured(cookie: u64, flags: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
+    let (flags, kind) = (flags.to_be_bytes(), kind.to_be_bytes());
+    let len = (payload.len() as u32).to_be_bytes();
+    [b"\x66\x8e\x33\xef", &flags[..], &kind, &cookie.to_be_bytes(), &len, payload].concat()
+}
+
+fn extended(cookie: u64, offset: u64, flags: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
+    let (flags, kind) = (flags.to_be_bytes(), kind.to_be_bytes());
+    let numbers = [cookie, offset, payload.len() as u64].map(u64::to_be_bytes).concat();
+    [b"\x6e\x8a\x27\x8c", &flags[..], &kind, &numbers, payload].concat()
+}
+
+#[tokio::test]
+async fn chunks_of_several_requests_may_be_mixed() {
+    let (mut client, mut far) = agreed(Style::Structured);
+    let (one, other) = (client.submit(Operation::read(8, 4)), client.submit(Operation::read(0, 2)));
+    let flush = client.submit(Operation::Flush);
+    let sent = [
+        structured(one, 0, 1, b"\0\0\0\0\0\0\0\x0acd"),
+        structured(other, 1, 1, b"\0\0\0\0\0\0\0\0xy"),
+        reply(flush, 0, b""),
+        structured(one, 0, 1, b"\0\0\0\0\0\0\0\x08ab"),
+        structured(one, 1, 0, b""),
+    ];
+    far.write_all(&sent.concat()).await.unwrap();
+    assert_eq!(client.wait(one).await.unwrap(), Ok("abcd".into()));
+    assert_eq!(client.wait(other).await.unwrap(), Ok("xy".into()));
+    assert_eq!(client.wait(flush).await.unwrap(), Ok(Bytes::new()));
+}
+
+#[tokio::test]
+async fn extended_headers_are_on_the_wire_as_the_extension_says() {
+    let (mut client, mut far) = agreed(Style::Extended);
+    let write = client.submit(Operation::write(0x1_0000_0002, &b"ab"[..]));
+    let status = client.submit(Operation::block_status(4, 1 << 33, FLAG_REQ_ONE));
+    client.send().await.unwrap();
+    let mut sent = vec![0; 66];
+    far.read_exact(&mut sent).await.unwrap();
+    let first =
+        b"\x21\xe4\x1c\x71\0\x20\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x02ab";
+    let second =
+        b"\x21\xe4\x1c\x71\0\x08\0\x07\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\x02\0\0\0\0";
+    assert_eq!(sent, [&first[..], second].concat());
+    let extent = b"\0\0\0\x01\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\x03";
+    let answers =
+        [extended(status, 4, 1, 6, extent), extended(write, 0x1_0000_0002, 1, 0, b"")].concat();
+    far.write_all(&answers).await.unwrap();
+    assert_eq!(client.wait(write).await.unwrap(), Ok(Bytes::new()));
+    let reply = client.wait_reply(status).await.unwrap();
+    assert_eq!(reply.detail.extents[&1], [Extent { len: 1 << 33, flags: 3 }]);
+}
+
+#[tokio::test]
+async fn replies_of_another_kind_than_agreed_on_are_a_broken_protocol() {
+    let cases = [
+        (Style::Simple, structured(1, 1, 0, b"")),
+        (Style::Simple, extended(1, 0, 1, 0, b"")),
+        (Style::Structured, extended(1, 0, 1, 0, b"")),
+        (Style::Extended, structured(1, 1, 0, b"")),
+        (Style::Extended, reply(1, 0, b"")),
+        (Style::Structured, structured(2, 1, 0, b"")),
+        (
+            Style::Structured,
+            [structured(1, 0, 0x8001, b"\0\0\0\x05\0\0"), reply(1, 0, b"")].concat(),
+        ),
+        (Style::Structured, structured(1, 1, 0, b"")[..16].iter().copied().chain([9; 4]).collect()),
+    ];
+    for (style, bytes) in cases {
+        let (mut client, mut far) = agreed(style);
+        client.submit(Operation::Flush);
+        far.write_all(&bytes).await.unwrap();
+        let result = client.reply().await;
+        assert!(
+            matches!(result, Err(ClientError::Protocol(_))),
+            "{style:?} {bytes:02x?} {result:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_end_in_the_middle_of_a_reply_is_an_error() {
+    let (mut client, mut far) = agreed(Style::Structured);
+    let read = client.submit(Operation::read(0, 4));
+    far.write_all(&structured(read, 0, 1, b"\0\0\0\0\0\0\0\0ab")).await.unwrap();
+    drop(far);
+    assert!(client.rest().await.unwrap_err().is_connection_lost());
 }

@@ -14,7 +14,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::Command;
 
 /// A daemon that is given its sockets, as systemd gives them: a control socket by its name, one
@@ -70,7 +69,6 @@ pub(super) fn activated(_scale: &Scale, report: &mut Report) -> anyhow::Result<(
     anyhow::ensure!(refused.is_err(), "a daemon runs with a file for a socket");
     anyhow::ensure!(cluster.alpha.log().contains("«odd» of LISTEN_FDS is not a stream socket"));
     report.line("a file for a socket: it does not start, and says which");
-    cluster.alpha.kill()?;
     cluster.finish()
 }
 
@@ -109,7 +107,6 @@ pub(super) fn permissions(_scale: &Scale, report: &mut Report) -> anyhow::Result
     anyhow::ensure!(cluster.alpha.start().is_err(), "a daemon runs with a group that is none");
     anyhow::ensure!(cluster.alpha.log().contains("there is no group «no such group»"));
     report.line("0600, or by --nbd-mode and --nbd-group; a group that is none is named");
-    cluster.alpha.kill()?;
     cluster.finish()
 }
 

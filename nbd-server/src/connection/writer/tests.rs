@@ -8,6 +8,9 @@ struct Slow {
     taken: Vec<u8>,
     room: usize,
     calls: usize,
+    /// How often it has more to send than it can.
+    flushes_late: usize,
+    is_shut: bool,
 }
 
 impl AsyncWrite for Slow {
@@ -35,11 +38,18 @@ impl AsyncWrite for Slow {
         Poll::Ready(Ok(len))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.flushes_late {
+            0 => Poll::Ready(Ok(())),
+            _ => {
+                self.flushes_late -= 1;
+                Poll::Pending
+            }
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_shut = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -103,6 +113,20 @@ fn nothing_is_lost_or_doubled_however_little_is_taken() {
         }
         assert!(writer.write.taken == wire, "room {room}");
     }
+}
+
+/// As TLS does: it takes bytes before the socket does.
+#[test]
+fn what_the_stream_has_taken_and_not_sent_is_flushed_later() {
+    let slow = Slow { room: 1 << 20, flushes_late: 1, ..Slow::default() };
+    let mut writer = ReplyWriter::new(slow, Replies::Simple);
+    assert!(!writer.needs_flush());
+    writer.push(ticket(1), Ok(Answer::Done));
+    assert!(poll(&mut writer).is_pending() && writer.pending_bytes() == 0);
+    assert!(writer.needs_flush());
+    assert!(poll(&mut writer).is_ready() && !writer.needs_flush());
+    writer.close_now();
+    assert!(writer.write.is_shut);
 }
 
 #[test]

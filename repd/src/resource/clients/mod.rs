@@ -334,7 +334,7 @@ impl Clients {
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, inputs: &mut VecDeque<Input>) {
         let mut over = Vec::new();
         for (&id, client) in &mut self.clients {
-            if client.writer.pending_bytes() > 0 {
+            if client.writer.needs_flush() {
                 let sent = client.writer.poll_flush(cx);
                 client.forget_sent();
                 if let Poll::Ready(Err(error)) = sent {
@@ -342,7 +342,7 @@ impl Clients {
                     continue;
                 }
             }
-            if client.leaving && client.in_flight == 0 && client.writer.pending_bytes() == 0 {
+            if client.leaving && client.in_flight == 0 && !client.writer.needs_flush() {
                 over.push((id, None));
             }
         }

@@ -216,6 +216,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "socket-permissions", show: nbd_sockets::permissions },
     Scenario { name: "silent-clients", show: nbd_sockets::silent },
     Scenario { name: "nbd-memory", show: nbd_crowd::memory },
+    Scenario { name: "nbd-memory-of-both", show: nbd_crowd::memory_of_both },
     Scenario { name: "nbd-vanishing", show: nbd_crowd::vanishing },
     Scenario { name: "nbd-map", show: nbd_map::show },
     Scenario { name: "nbd-clients", show: nbd_clients::told },

@@ -6,6 +6,11 @@ fn a_daemon_stays_small_and_serves_among_clients_that_stand_still() {
 }
 
 #[test]
+fn two_daemons_stay_small_when_both_have_such_clients() {
+    tests::scenario::check("nbd-memory-of-both");
+}
+
+#[test]
 fn of_clients_that_vanish_nothing_is_left() {
     tests::scenario::check("nbd-vanishing");
 }

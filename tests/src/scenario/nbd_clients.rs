@@ -35,7 +35,7 @@ pub(super) fn told(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
         anyhow::ensure!(names == ["r0/0"], "{ran}");
     }
     let ran = foreign::succeed("nbd-client", &["-l", "127.0.0.1", &port.to_string()])?;
-    anyhow::ensure!(ran.out.lines().any(|line| line.trim() == "r0/0"), "{ran}");
+    anyhow::ensure!(ran.out.lines().any(|line| line.starts_with("r0/0: ")), "{ran}");
     report.line("nbdinfo --json, nbdinfo --list and nbd-client -l: size, flags, contexts, names");
 
     let (alpha, beta) = (cluster.alpha.uri(), cluster.beta.uri());

@@ -74,28 +74,43 @@ fn request(command: u16, offset: u64, len: u32, cookie: u64) -> Vec<u8> {
 /// A thousand clients that stand still, in every way there is, and eight that each write 32 MiB at
 /// once: all of theirs is answered, and the daemons stay small.
 pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    crowded(scale, report, 1)
+}
+
+/// The same at both nodes at once, where each has the other's writes besides.
+pub(super) fn memory_of_both(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
+    crowded(scale, report, 2)
+}
+
+fn crowded(scale: &Scale, report: &mut Report, nodes: u64) -> anyhow::Result<()> {
     raise_limit()?;
-    let cluster = Cluster::two_primaries(patient((WRITERS + 1) * u64::from(LONG)))?;
+    let writers = nodes * WRITERS;
+    let cluster = Cluster::two_primaries(patient((writers + 1) * u64::from(LONG)))?;
     let before = nodes_descriptors(&cluster)?;
-    let address = cluster.alpha.address();
-    let stalled = run(async {
+    let addresses = cluster.nodes().map(|node| node.address());
+    let addresses = &addresses[..nodes as usize];
+    let (stalled, again) = run(async {
         // Dropped at the end: they go all at once.
         let mut crowd = JoinSet::new();
         for at in 0..scale.stalled_clients {
             let kind = if at < HALF { Stall::Half } else { STALLS[at % STALLS.len()] };
-            let stalled = stall(&address, kind).await.with_context(|| format!("{at}: {kind:?}"))?;
-            crowd.spawn_local(stalled);
+            for address in addresses {
+                let stalled = stall(address, kind, at).await;
+                crowd.spawn_local(stalled.with_context(|| format!("{at}: {kind:?}"))?);
+            }
         }
         report.line(&format!("{} clients stand still", crowd.len()));
-        let mut writers = JoinSet::new();
-        for at in 0..WRITERS {
-            let (address, writes) = (address.clone(), scale.long_writes);
-            writers.spawn_local(async move { write_long(&address, at, writes).await });
+        let mut writing = JoinSet::new();
+        for at in 0..writers {
+            let address = addresses[(at % nodes) as usize].clone();
+            let writes = scale.long_writes;
+            writing.spawn_local(async move { write_long(&address, at, writes).await });
         }
-        while let Some(written) = writers.join_next().await {
-            written?.context("a writer")?;
+        let mut again = 0;
+        while let Some(written) = writing.join_next().await {
+            again += written?.context("a writer")?;
         }
-        anyhow::Ok(crowd.len())
+        anyhow::Ok((crowd.len(), again))
     })?;
     let mut peaks = Vec::new();
     for node in cluster.nodes() {
@@ -104,8 +119,8 @@ pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
         peaks.push(peak >> 10);
     }
     report.line(&format!(
-        "{stalled} clients stand still, and {WRITERS} have each written {} times {} MiB, all \
-         answered: at most {} MiB in alpha's memory, {} MiB in beta's",
+        "{stalled} clients stand still, and {writers} have each written {} times {} MiB, all \
+         answered ({again} times a writer was closed and came again): at most {} MiB in alpha's memory, {} MiB in beta's",
         scale.long_writes,
         LONG >> 20,
         peaks[0],
@@ -113,7 +128,7 @@ pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     ));
     for node in cluster.nodes() {
         let reads: Vec<String> =
-            (0..WRITERS).map(|at| format!("read -P {} {}M 32M", at + 1, 32 * at)).collect();
+            (0..writers).map(|at| format!("read -P {} {}M 32M", at + 1, 32 * at)).collect();
         foreign::qemu_io(&node.uri(), &reads.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
     is_well(&cluster, &before)?;
@@ -123,8 +138,14 @@ pub(super) fn memory(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
 
 /// Makes a client that stands still, up to the point where it does. What is given holds its
 /// connection for ever.
-async fn stall(address: &Address, kind: Stall) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+async fn stall(
+    address: &Address,
+    kind: Stall,
+    at: usize,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut rest = 0;
+    // Of several lengths: buffers of the one are of no use to the other.
+    let len = LONG - ((at + at / 6) as u32 % 3) * (9 << 20);
     let stream: Box<dyn Stream> = match kind {
         Stall::Silent => Box::new(connect(address).await?),
         Stall::InOption => {
@@ -136,11 +157,11 @@ async fn stall(address: &Address, kind: Stall) -> anyhow::Result<impl Future<Out
         Stall::Announced | Stall::Begun | Stall::NotTaken | Stall::Half => {
             let mut stream = open(address).await?;
             let command = if matches!(kind, Stall::NotTaken) { READ } else { WRITE };
-            let offset = WRITERS * u64::from(LONG) - u64::from(LONG);
-            stream.write_all(&request(command, offset, LONG, 7)).await?;
+            // Where a writer writes: what is never whole must not be seen there.
+            stream.write_all(&request(command, 0, len, 7)).await?;
             rest = match kind {
                 Stall::Begun => 31 << 10,
-                Stall::Half => LONG as usize / 2,
+                Stall::Half => len as usize / 2,
                 _ => 0,
             };
             stream
@@ -160,26 +181,44 @@ async fn stall(address: &Address, kind: Stall) -> anyhow::Result<impl Future<Out
     })
 }
 
-/// Writes 32 MiB again and again, and each time waits for the answer.
-async fn write_long(address: &Address, at: u64, writes: u64) -> anyhow::Result<()> {
+/// Writes 32 MiB again and again, and each time waits for the answer. On a machine that is so busy
+/// that it gets no turn itself it may be taken for one that stands still: it comes again, as any
+/// client would. How often it did.
+async fn write_long(address: &Address, at: u64, writes: u64) -> anyhow::Result<u64> {
+    let mut again = 0;
     let mut stream = open(address).await?;
     let piece = vec![at as u8 + 1; 1 << 20];
     for cookie in 1..=writes {
-        let one = async {
-            stream.write_all(&request(WRITE, at * u64::from(LONG), LONG, cookie)).await?;
-            for _ in 0..LONG as usize / piece.len() {
-                stream.write_all(&piece).await?;
+        let until_answered = async {
+            loop {
+                match write_once(&mut stream, &piece, at, cookie).await {
+                    Ok(reply) => return anyhow::Ok(reply),
+                    Err(_) => (stream, again) = (open(address).await?, again + 1),
+                }
             }
-            let mut reply = [0; 16];
-            stream.read_exact(&mut reply).await?;
-            anyhow::ensure!(reply[4..8] == [0; 4], "error {:?}", &reply[4..8]);
-            anyhow::ensure!(reply[8..] == cookie.to_be_bytes(), "the answer to another request");
-            Ok(())
         };
-        let done = tokio::time::timeout(LONG_PATIENCE, one).await;
-        done.with_context(|| format!("write {cookie} of client {at} is not answered"))??;
+        let reply = tokio::time::timeout(LONG_PATIENCE, until_answered).await;
+        let reply =
+            reply.with_context(|| format!("write {cookie} of client {at} is not answered"))??;
+        anyhow::ensure!(reply[4..8] == [0; 4], "error {:?}", &reply[4..8]);
+        anyhow::ensure!(reply[8..] == cookie.to_be_bytes(), "the answer to another request");
     }
-    Ok(())
+    Ok(again)
+}
+
+async fn write_once(
+    stream: &mut Box<dyn Stream>,
+    piece: &[u8],
+    at: u64,
+    cookie: u64,
+) -> std::io::Result<[u8; 16]> {
+    stream.write_all(&request(WRITE, at * u64::from(LONG), LONG, cookie)).await?;
+    for _ in 0..LONG as usize / piece.len() {
+        stream.write_all(piece).await?;
+    }
+    let mut reply = [0; 16];
+    stream.read_exact(&mut reply).await?;
+    Ok(reply)
 }
 
 /// Clients that drip their negotiation, and such as vanish in the middle of anything: nobody else

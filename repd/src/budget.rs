@@ -15,10 +15,12 @@ use std::task::{Context, Poll, Waker};
 use storage::{AlignedBuf, BufferPool};
 
 /// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
-/// before it stops reading requests. Each may be overdrawn by one request of each resource, of
-/// at most 64 MiB, mostly of 32; with that, and what the pools of buffers keep, a daemon of one busy
-/// resource stays below 256 MiB.
-const LIMIT_BYTES: usize = 40 << 20;
+/// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
+/// before it stops reading requests: so much that two of the longest writes go on at once. Each may be
+/// overdrawn by one request of each resource, of at most 64 MiB, mostly of 32, and what the peer's
+/// clients write comes on top, bounded there in the same way: three times 65 MiB. With that, and what
+/// the pools of buffers keep, a daemon of one busy resource stays below 256 MiB.
+const LIMIT_BYTES: usize = 33 << 20;
 /// How many bytes a daemon holds of requests, and of answers without data, besides.
 const REQUESTS_BYTES: usize = 8 << 20;
 

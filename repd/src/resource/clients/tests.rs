@@ -440,12 +440,14 @@ async fn a_write_that_waits_for_memory_is_not_begun_when_its_client_is_gone() {
     while inputs.is_empty() {
         turn(&mut clients, &mut inputs).await;
     }
-    let Some(Input::Request { id, .. }) = inputs.pop_front() else { panic!("a write") };
+    // Its data is in memory as long as this is.
+    let begun = inputs.pop_front();
+    let Some(Input::Request { id, .. }) = begun else { panic!("{begun:?}") };
     second.write_all(&[request(1, 2, 0, 512), vec![8; 512]].concat()).await.unwrap();
     for _ in 0..5 {
         turn(&mut clients, &mut inputs).await;
     }
-    drop(second);
+    drop((second, begun));
     clients.complete(id, Ok(Bytes::new()), &mut inputs);
     for _ in 0..5 {
         turn(&mut clients, &mut inputs).await;

@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use storage::{AlignedBuf, BufferPool};
 
 /// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
-/// How many bytes a daemon holds of what clients write, and as much again of what they are answered,
 /// before it stops reading requests: so much that two of the longest writes go on at once. Each may be
 /// overdrawn by one request of each resource, of at most 64 MiB, mostly of 32, and what the peer's
 /// clients write comes on top, bounded there in the same way: three times 65 MiB. With that, and what

@@ -82,7 +82,7 @@ impl Asked {
         let size = terms.export.size;
         let offset = match feed.byte() % 4 {
             0 => 0,
-            1 => feed.number() % size & !4095,
+            1 => (feed.number() % size) & !4095,
             2 => size.saturating_sub(feed.number() % 8192),
             _ => feed.number(),
         };
@@ -186,7 +186,7 @@ impl Asked {
             return Some(Errno::Inval);
         }
         let granule = u64::from(terms.export.min_block);
-        if self.offset % granule != 0 || len % granule != 0 {
+        if !self.offset.is_multiple_of(granule) || !len.is_multiple_of(granule) {
             return Some(Errno::Inval);
         }
         if u128::from(self.offset) + u128::from(len) > u128::from(terms.export.size) {

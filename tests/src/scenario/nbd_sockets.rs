@@ -63,6 +63,8 @@ pub(super) fn activated(_scale: &Scale, report: &mut Report) -> anyhow::Result<(
     anyhow::ensure!(!resource.exists(), "the socket that it has made is still there");
     report.line("control, Unix and TCP sockets that were passed: served, by two daemons in a row");
 
+    // Nobody is to take its control connections in its place.
+    drop((control, nbd, tcp));
     let file = fs::File::create(cluster.directory().join("file"))?;
     let command = given_to(&cluster.alpha.daemon_command()?, [file.into()], "odd")?;
     let refused = cluster.alpha.start_by(command);

@@ -125,7 +125,15 @@ pub(super) fn required(_scale: &Scale, report: &mut Report) -> anyhow::Result<()
     report
         .line("without a certificate, and with a stranger's: refused, and logged with the reason");
 
-    let plain = [format!("nbd://localhost:{port}"), cluster.alpha.uri().replace("r0?", "?")];
+    nothing_in_the_clear(&cluster.alpha, port, &papers)?;
+    logged(&cluster.alpha, &["INFO", "refused: TLS is required"])?;
+    report.line("in the clear nothing is served or listed, and no name is told from another");
+    cluster.finish()
+}
+
+/// No export is told of, whatever it is asked for by; within TLS nbd-client lists them.
+fn nothing_in_the_clear(alpha: &Node, port: u16, papers: &Papers) -> anyhow::Result<()> {
+    let plain = [format!("nbd://localhost:{port}"), alpha.uri().replace("r0?", "?")];
     let mut answers = Vec::new();
     for name in ["r0", "r0/0", "nothing", ""] {
         for base in &plain {
@@ -152,9 +160,7 @@ pub(super) fn required(_scale: &Scale, report: &mut Report) -> anyhow::Result<()
     let more = ["-keyfile", &file("client-key.pem"), "-tlshostname", "localhost"];
     let listed = list(&[words, more].concat())?.ended_with(0)?;
     anyhow::ensure!(listed.out.contains("r0/0"), "{listed}");
-    logged(&cluster.alpha, &["INFO", "refused: TLS is required"])?;
-    report.line("in the clear nothing is served or listed, and no name is told from another");
-    cluster.finish()
+    Ok(())
 }
 
 /// `tls allow`, and certificates that change under a daemon that runs.

@@ -1,6 +1,7 @@
 //! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
 //! cluster and says what it measured.
 
+mod auto_promote;
 mod bad_links;
 mod conflict_cut;
 mod conflicts;
@@ -201,6 +202,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "full-sync", show: full_sync::show },
     Scenario { name: "refused-commands", show: refused_commands::show },
     Scenario { name: "refused-roles", show: refused_commands::roles },
+    Scenario { name: "auto-promote", show: auto_promote::show },
     Scenario { name: "restart-crash", show: restart::after_a_crash },
     Scenario { name: "restart-order", show: restart::in_order },
     Scenario { name: "cr8-damaged-metadata", show: damaged_metadata::show },

@@ -6,11 +6,15 @@ use crate::clock;
 use crate::nbd_client::{Address, Client, ClientError, Operation};
 use sim::history::{Kind, Op, ZERO};
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use types::Prng;
+
+/// A server answers so when it takes the device away: by the specification the client must go.
+const ESHUTDOWN: u32 = 108;
 
 /// What a client has done and seen.
 #[derive(Debug, Default)]
@@ -112,18 +116,24 @@ impl Drive {
     /// Keeps the depth until it is told to stop, and then waits for what is in flight.
     async fn pump(&mut self, client: &mut Client) -> Result<(), ClientError> {
         let mut next_at = tokio::time::Instant::now();
+        // The device is taken away: nothing more is asked, and what is still in flight is heard.
+        let mut told_to_go = false;
         loop {
-            while self.wants_more() && next_at <= tokio::time::Instant::now() {
+            if told_to_go && self.pending.is_empty() {
+                return Err(ClientError::Io(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let wants_more = |drive: &Self| drive.wants_more() && !told_to_go;
+            while wants_more(self) && next_at <= tokio::time::Instant::now() {
                 self.ask(client);
                 next_at = tokio::time::Instant::now() + self.plan.pace;
             }
-            if self.pending.is_empty() && !self.wants_more() {
+            if self.pending.is_empty() && !wants_more(self) {
                 return Ok(());
             }
             let reply = tokio::select! {
                 reply = tokio::time::timeout(PATIENCE, client.reply()),
                     if !self.pending.is_empty() => reply,
-                () = tokio::time::sleep_until(next_at), if self.wants_more() => continue,
+                () = tokio::time::sleep_until(next_at), if wants_more(self) => continue,
             };
             let Ok(reply) = reply else {
                 return Err(ClientError::Protocol("no answer within a minute".to_owned()));
@@ -135,6 +145,10 @@ impl Drive {
             self.answered_at = now;
             match reply.result {
                 Ok(data) => self.answered(pending, &data),
+                Err(ESHUTDOWN) if self.plan.reconnect => {
+                    told_to_go = true;
+                    pending.into_iter().for_each(|pending| self.unknown(&pending));
+                }
                 Err(errno) => {
                     let now = self.now();
                     let what = match &pending {

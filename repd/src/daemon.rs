@@ -409,9 +409,12 @@ async fn promote_for_clients(entry: Rc<Entry>, promoted: oneshot::Sender<Result<
             let _ = promoted.send(Ok(()));
             return;
         }
-        let done = entry.resource.order(Order::Primary { force: false }).await;
-        entry.auto_promoted.set(done.is_ok());
-        let _ = promoted.send(done);
+        if let Err(failure) = entry.resource.order(Order::Primary { force: false }).await {
+            let _ = promoted.send(Err(failure));
+            return;
+        }
+        entry.auto_promoted.set(true);
+        let _ = promoted.send(Ok(()));
     }
     let mut glance = entry.resource.watch();
     let came = glance.wait_for(|glance| glance.clients > 0);

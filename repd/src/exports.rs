@@ -9,6 +9,7 @@
 use crate::daemon::Daemon;
 use crate::entry::Entry;
 use crate::negotiating::Held;
+use crate::resource::CLIENTS_MAX;
 use config::NbdTls;
 use nbd_server::{ExportInfo, Exports, Refusal, Session};
 use std::cell::Cell;
@@ -19,8 +20,6 @@ use types::{Role, VolumeId};
 /// How long a client waits for a resource that is being brought back after a restart.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many clients a resource has at most.
-const CLIENTS_MAX: usize = 1024;
 /// How many clients a daemon has at most, over all resources.
 const DAEMON_CLIENTS_MAX: usize = 4096;
 

@@ -149,6 +149,15 @@ mod tests {
                 let opened = exports.open(name, clear).await;
                 assert!(matches!(opened, Err(Refusal::TlsRequired)), "{name}");
             }
+            // Who cannot begin TLS is not told to.
+            let none = Session { may_tls: false, ..clear };
+            for name in ["r1", "r3"] {
+                let found = exports.find(name, none);
+                assert!(
+                    matches!(&found, Err(Refusal::Policy(why)) if why.contains("log")),
+                    "{name}"
+                );
+            }
             assert!(matches!(exports.find("r3", tls), Err(Refusal::Unknown)));
             assert!(!exports.wanted_tls(true), "it has asked within TLS last");
         };

@@ -126,6 +126,26 @@ mod tests {
         assert!(certificates.current().is_some_and(|identity| identity.checks_clients()));
     }
 
+    /// A file that is being replaced is away for a moment: nobody gets in meanwhile.
+    #[test]
+    fn that_the_authority_is_gone_lets_nobody_in_unchecked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        write(path);
+        let authority = path.join("ca-cert.pem");
+        fs::copy(path.join("server-cert.pem"), &authority).unwrap();
+        let mut certificates = Certificates::load(path).unwrap();
+        let checked = certificates.current();
+        assert!(checked.as_ref().is_some_and(Identity::checks_clients));
+        fs::remove_file(&authority).unwrap();
+        assert!(is(&checked, &certificates.current()));
+        write(path);
+        assert!(is(&checked, &certificates.current()), "also when others change then");
+        fs::copy(path.join("server-cert.pem"), &authority).unwrap();
+        let renewed = certificates.current();
+        assert!(!is(&checked, &renewed) && renewed.is_some_and(|new| new.checks_clients()));
+    }
+
     #[test]
     fn what_is_missing_at_a_restart_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();

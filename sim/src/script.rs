@@ -81,6 +81,19 @@ impl Script {
         Self { world: World::prepared(1, plan, true) }
     }
 
+    /// Two nodes that are connected and both Primary.
+    ///
+    /// # Panics
+    /// If a promotion is refused.
+    pub fn two_primaries() -> Self {
+        let mut script = Self::new(true);
+        script.start_both();
+        for node in 0..2 {
+            script.promote(node).expect("nothing is in the way of it");
+        }
+        script
+    }
+
     /// Starts both nodes and waits until they are connected.
     pub fn start_both(&mut self) {
         self.start(0);

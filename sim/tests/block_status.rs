@@ -10,15 +10,6 @@ use types::{DiskState, Span};
 const A: usize = 0;
 const B: usize = 1;
 
-fn two_primaries() -> Script {
-    let mut script = Script::new(true);
-    script.start_both();
-    for node in [A, B] {
-        script.promote(node).unwrap();
-    }
-    script
-}
-
 /// Which of these blocks are zeros; all of them are data, or all are zeros.
 fn map(script: &mut Script, node: usize, blocks: Range<u64>) -> Result<Vec<bool>, Failed> {
     let asking = script.ask_map(node, blocks);
@@ -33,7 +24,7 @@ fn trim(script: &mut Script, node: usize, blocks: Range<u64>) {
 /// Whatever is answered on one node is so in the maps of both.
 #[test]
 fn what_was_written_is_data_and_what_was_trimmed_is_zeros_on_both_nodes() {
-    let mut script = two_primaries();
+    let mut script = Script::two_primaries();
     for (tag, writer) in (1..).zip([A, B, A, B]) {
         script.write(writer, 1, tag).unwrap();
         for node in [A, B] {
@@ -54,7 +45,7 @@ fn what_was_written_is_data_and_what_was_trimmed_is_zeros_on_both_nodes() {
 fn a_map_is_never_followed_by_something_older() {
     for moment in 0..80 {
         for (trims, maps) in [(A, B), (B, A), (A, A)] {
-            let mut script = two_primaries();
+            let mut script = Script::two_primaries();
             script.write(A, 1, 7).unwrap();
             let trim = script.ask_trim(trims, 1..2);
             (0..moment).for_each(|_| script.one_event());
@@ -103,7 +94,7 @@ fn what_a_target_lacks_is_never_called_zeros() {
 
 #[test]
 fn a_map_waits_while_io_is_suspended_and_what_is_out_of_sync_does_not() {
-    let mut script = two_primaries();
+    let mut script = Script::two_primaries();
     script.suspend_io(A);
     let asking = script.ask_map(A, 1..2);
     script.pass(Span::secs(3600));
@@ -138,7 +129,7 @@ fn what_is_out_of_sync_is_what_is_marked() {
 /// nobody to serve it a map fails, as a read does.
 #[test]
 fn without_a_disk_all_is_data_and_out_of_sync() {
-    let mut script = two_primaries();
+    let mut script = Script::two_primaries();
     script.writes_fail(A);
     script.write(A, 2, 20).unwrap();
     assert_eq!(script.status(A).volumes[0].disk, DiskState::Diskless);
@@ -153,7 +144,7 @@ fn without_a_disk_all_is_data_and_out_of_sync() {
 /// A disk that cannot say where it has data is not given up for that.
 #[test]
 fn a_map_that_fails_is_data_and_costs_no_disk() {
-    let mut script = two_primaries();
+    let mut script = Script::two_primaries();
     script.reads_fail(A);
     assert_eq!(map(&mut script, A, 1..9), Ok(vec![false; 8]));
     script.heal_disk(A);
@@ -165,7 +156,7 @@ fn a_map_that_fails_is_data_and_costs_no_disk() {
 /// What could not be read is fetched from the peer: until that is written, nothing is known of it.
 #[test]
 fn what_cannot_be_read_is_data() {
-    let mut script = two_primaries();
+    let mut script = Script::two_primaries();
     script.bad_blocks(A, 4..6);
     let read = script.ask_read(A, 4..6);
     let mut unknown = 0;

@@ -10,11 +10,7 @@ const B: usize = 1;
 
 /// Two Primaries with clients on both nodes, and something under way everywhere.
 fn two_primaries() -> Script {
-    let mut script = Script::new(true);
-    script.start_both();
-    for node in [A, B] {
-        script.promote(node).unwrap();
-    }
+    let mut script = Script::two_primaries();
     for block in 0..8 {
         script.write(A, block, 100 + block).unwrap();
         script.write(B, 8 + block, 200 + block).unwrap();

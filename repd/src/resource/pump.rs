@@ -419,7 +419,9 @@ impl Pump {
             Stage::Stopped { .. } if self.is_drained() => true,
             Stage::Stopping { .. } | Stage::Stopped { .. } => {
                 match self.disks.is_empty() {
-                    true => tracing::info!("the peer has not taken the last words in time"),
+                    true => {
+                        tracing::info!("the peer or a client has not taken the last words in time")
+                    }
                     false => tracing::error!(
                         "the orderly end took too long; the disks are left as in a crash"
                     ),

@@ -34,7 +34,7 @@ const MAP_BYTES: usize = StatusMap::RUNS_MAX * 32;
 /// How many requests of a connection are taken in one turn.
 const REQUESTS_PER_TURN: usize = 64;
 /// How many connections a resource serves.
-const CLIENTS_MAX: usize = 1024;
+pub(crate) const CLIENTS_MAX: usize = 1024;
 
 /// A connection that has been negotiated, on its way to the thread of its resource.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ struct Client {
     /// It has said good-bye, or is to go: what is in flight is answered, then it is closed.
     leaving: bool,
     /// It has closed its side: what of it was not begun never will be.
-    is_deaf: bool,
+    has_hung_up: bool,
     watch: Watch,
 }
 
@@ -164,7 +164,7 @@ impl Clients {
             unsent: VecDeque::new(),
             waiting: None,
             leaving: false,
-            is_deaf: false,
+            has_hung_up: false,
             watch: Watch::begin(now),
         };
         self.clients.insert(id, client);
@@ -206,10 +206,10 @@ impl Clients {
         inputs: &mut VecDeque<Input>,
     ) {
         let mut over = Vec::new();
-        let behind: Vec<ClientId> = self.clients.range(self.first..).map(|(id, _)| *id).collect();
-        let before = self.clients.range(..self.first).map(|(id, _)| *id);
+        let (behind, before) = (self.clients.range(self.first..), self.clients.range(..self.first));
+        let ids: Vec<ClientId> = behind.chain(before).map(|(id, _)| *id).collect();
         let mut starved = None;
-        for id in behind.into_iter().chain(before.collect::<Vec<_>>()) {
+        for id in ids {
             match self.poll_one(id, cx, disks, inputs) {
                 Ok(true) => {}
                 Ok(false) => starved = starved.or(Some(id)),
@@ -235,7 +235,7 @@ impl Clients {
             if client.waits_for_room() {
                 client.check_hung_up();
             }
-            if client.is_deaf {
+            if client.has_hung_up {
                 return Ok(true);
             }
             if client.is_full() {
@@ -455,7 +455,7 @@ impl Client {
     /// for a client that is not read from. It may still listen: what was begun is answered.
     fn check_hung_up(&mut self) {
         if !self.leaving && self.reader.get_ref().has_hung_up() {
-            self.is_deaf = true;
+            self.has_hung_up = true;
             self.leaving = true;
             self.waiting = None;
         }

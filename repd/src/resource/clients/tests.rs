@@ -205,6 +205,11 @@ async fn who_stands_still_with_what_others_wait_for_is_closed() {
     look(&mut clients, 20..21, &mut inputs);
     look(&mut clients, 1000..1004, &mut inputs);
     assert_eq!(clients.len(), 2);
+    // A little, now and then, is no progress.
+    stalled.write_all(&[7; 10]).await.unwrap();
+    for _ in 0..5 {
+        turn(&mut clients, &mut inputs).await;
+    }
     look(&mut clients, 1004..1005, &mut inputs);
     assert!(matches!(inputs.pop_front(), Some(Input::ClientClosed { .. })));
     let write = next(&mut clients).await;
@@ -485,4 +490,28 @@ async fn who_goes_short_is_asked_first() {
     for client in 1..=4 {
         assert!(served[..8].contains(&client), "{client} is not among the first: {served:?}");
     }
+}
+
+#[tokio::test]
+async fn maps_that_nobody_takes_are_counted() {
+    let mut clients = clients_by(1 << 20, 3 * MAP_BYTES);
+    let terms = Terms {
+        replies: nbd_server::Replies::Extended,
+        contexts: nbd_server::Contexts::ALL,
+        ..Terms::simple(nbd_server::ExportInfo::new("r0/0", 1 << 30))
+    };
+    let mut far = join_by(&mut clients, terms);
+    for cookie in 0..10_u64 {
+        let mut status = 0x21e4_1c71_u32.to_be_bytes().to_vec();
+        status.extend([0, 0, 0, 7]);
+        status.extend(cookie.to_be_bytes());
+        status.extend(0_u64.to_be_bytes());
+        status.extend((1_u64 << 30).to_be_bytes());
+        far.write_all(&status).await.unwrap();
+    }
+    let mut inputs = VecDeque::new();
+    for _ in 0..10 {
+        turn(&mut clients, &mut inputs).await;
+    }
+    assert_eq!(inputs.len(), 2, "two maps each, and there is room for three and one request more");
 }

@@ -216,6 +216,11 @@ impl Report {
     pub fn errors(&self) -> usize {
         self.errors
     }
+
+    /// How many diagnostics were found beyond those that are kept.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
 }
 
 impl fmt::Display for Report {

@@ -38,6 +38,16 @@ pub(crate) fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-:[]%".contains(c)
 }
 
+/// The text as it stands between quotes.
+pub(crate) fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What no text of a configuration has on purpose: U+FEFF is the mark that editors put at the start.
+fn is_invisible(c: char) -> bool {
+    c.is_control() || c == '\u{feff}'
+}
+
 /// Cuts a text into tokens. What is no token is reported and left out.
 pub(crate) fn tokens(
     source: SourceId,
@@ -46,6 +56,7 @@ pub(crate) fn tokens(
 ) -> Vec<(Token, Span)> {
     let mut lexer = Lexer { source, text, at: 0, diagnostics };
     let mut tokens = Vec::new();
+    lexer.byte_order_mark();
     while let Some(token) = lexer.token() {
         tokens.push(token);
     }
@@ -73,6 +84,14 @@ impl Lexer<'_> {
         self.at += rest.find(|c| !wanted(c)).unwrap_or(rest.len());
     }
 
+    fn byte_order_mark(&mut self) {
+        if self.peek() == Some('\u{feff}') {
+            self.at += '\u{feff}'.len_utf8();
+            let wrong = Diagnostic::error(self.span(0), "byte order mark at the start of the file");
+            self.diagnostics.push(wrong.help("save the file as UTF-8 without it"));
+        }
+    }
+
     fn token(&mut self) -> Option<(Token, Span)> {
         loop {
             let start = self.at;
@@ -95,6 +114,7 @@ impl Lexer<'_> {
                     }
                 }
                 '"' => self.quoted(),
+                '\'' => self.single_quoted(),
                 '=' => {
                     self.at += 1;
                     let wrong = Diagnostic::error(self.span(start), "`=` between name and value");
@@ -102,6 +122,25 @@ impl Lexer<'_> {
                     continue;
                 }
                 '/' if self.foreign_comment() => continue,
+                ',' => {
+                    self.at += 1;
+                    let wrong = Diagnostic::error(self.span(start), "`,` between words");
+                    self.diagnostics.push(
+                        wrong.help("end a statement with `;`, and separate words by a space alone"),
+                    );
+                    let rest = self.text[self.at..].trim_start_matches([' ', '\t', '\r']);
+                    if !rest.is_empty() && !rest.starts_with('\n') {
+                        continue;
+                    }
+                    Token::Semicolon
+                }
+                c if c.is_whitespace() => {
+                    self.at += c.len_utf8();
+                    let text = format!("character {c:?} between words");
+                    let wrong = Diagnostic::error(self.span(start), text);
+                    self.diagnostics.push(wrong.help("write a plain space in its place"));
+                    continue;
+                }
                 _ => self.word(),
             };
             return Some((token, self.span(start)));
@@ -131,17 +170,24 @@ impl Lexer<'_> {
     /// does not become several errors.
     fn word(&mut self) -> Token {
         let start = self.at;
-        self.skip_while(|c| !" \t\r\n#{};\"=".contains(c));
+        self.skip_while(|c| !"#{};\"=".contains(c) && !c.is_whitespace());
+        if self.text[start..self.at].ends_with(',') {
+            self.at -= 1;
+        }
         let word = &self.text[start..self.at];
         let span = self.span(start);
         if let Some((at, c)) = word.char_indices().find(|(_, c)| !is_word_char(*c)) {
             let place = Span { start: start + at, end: start + at + c.len_utf8(), ..span };
-            let mut wrong = Diagnostic::error(place, format!("character {c:?} in a word"))
+            let wrong = Diagnostic::error(place, format!("character {c:?} in a word"))
                 .note("a word is letters, digits and `/ . _ - : [ ] %`; anything else is quoted");
-            if word.len() <= MAX_WORD {
-                wrong = wrong.help(format!("write \"{}\"", word.escape_debug()));
-            }
-            self.diagnostics.push(wrong);
+            self.diagnostics.push(if is_invisible(c) {
+                wrong.help("remove it")
+            } else if c == '\u{fffd}' {
+                wrong.help("save the file as UTF-8, or use ASCII")
+            } else {
+                wrong.help_maybe((word.len() <= MAX_WORD).then(|| format!("write {}", quote(word))))
+            });
+            return Token::Word(clipped(word.replace(is_invisible, "")));
         } else if word.len() > MAX_WORD {
             self.diagnostics.push(
                 Diagnostic::error(span, "word too long")
@@ -152,6 +198,21 @@ impl Lexer<'_> {
         Token::Word(clipped(word.to_owned()))
     }
 
+    /// A string in the quotes of a shell, if they are closed on their line.
+    fn single_quoted(&mut self) -> Token {
+        let start = self.at;
+        let rest = &self.text[start + 1..];
+        let end = rest.find(['\'', '\n']).filter(|&end| rest[end..].starts_with('\''));
+        let Some(length) = end else { return self.word() };
+        let inside = &rest[..length];
+        self.at += length + 2;
+        let wrong = Diagnostic::error(self.span(start), "string in single quotes")
+            .note("a string stands between `\"`")
+            .help_maybe((length <= MAX_STRING).then(|| format!("write {}", quote(inside))));
+        self.diagnostics.push(wrong);
+        Token::Quoted(clipped(inside.to_owned()))
+    }
+
     fn quoted(&mut self) -> Token {
         let start = self.at;
         self.at += 1;
@@ -159,7 +220,7 @@ impl Lexer<'_> {
         loop {
             match self.peek() {
                 None | Some('\n') => {
-                    self.unterminated(start);
+                    string = self.unterminated(start);
                     break;
                 }
                 Some('"') => {
@@ -211,12 +272,17 @@ impl Lexer<'_> {
         }
     }
 
-    /// The string ends with the line. Where a `;` ends the line it was most likely meant as such.
-    fn unterminated(&mut self, start: usize) {
-        let line = self.text[start..self.at].trim_end();
-        if line.len() > 1 && line.ends_with(';') {
-            self.at = start + line.len() - 1;
-        }
+    /// The string ends with the line, or before the last `;` and `}` on it, which were most likely
+    /// meant as such.
+    fn unterminated(&mut self, start: usize) -> String {
+        let line = &self.text[start + 1..self.at];
+        let is_mark = |c: char| matches!(c, ';' | '}');
+        let string = match line.rfind(is_mark) {
+            Some(last) => line[..last].trim_end_matches(|c| is_mark(c) || c == ' ' || c == '\t'),
+            None => line.trim_end_matches('\r'),
+        };
+        self.at = start + 1 + string.len();
+        let string = string.to_owned();
         let first = Span { source: self.source, start, end: start + 1 };
         self.diagnostics.push(
             Diagnostic::error(first, "quote is not closed")
@@ -224,6 +290,7 @@ impl Lexer<'_> {
                 .note("a string ends on the line on which it begins")
                 .help("write `\"` at its end"),
         );
+        string
     }
 }
 
@@ -256,8 +323,13 @@ mod tests {
     fn an_open_quote_ends_with_its_line_and_leaves_the_semicolon() {
         let (tokens, errors) = lex("a \"b c;\nd;");
         assert_eq!(errors, 1);
-        assert_eq!(tokens[1], Token::Quoted("b c;".into()));
+        assert_eq!(tokens[1], Token::Quoted("b c".into()));
         assert_eq!(tokens[2], Token::Semicolon);
+        let (tokens, errors) = lex("a \"b; c; } # of a\nd");
+        assert_eq!(errors, 1);
+        let word = |text: &str| Token::Word(text.into());
+        let rest = [Token::Semicolon, Token::Close, word("d")];
+        assert_eq!(tokens[1..], [&[Token::Quoted("b; c".into())], &rest[..]].concat());
         assert_eq!(lex("\"\\").1, 1);
     }
 

@@ -16,6 +16,7 @@
 
 mod diagnostic;
 mod dump;
+mod explain;
 mod glob;
 mod grammar;
 mod include;
@@ -25,6 +26,7 @@ mod lower;
 mod model;
 mod nearest;
 mod options;
+mod overrides;
 mod parser;
 mod reference;
 mod resolve;
@@ -35,10 +37,13 @@ mod value;
 mod words;
 
 pub use diagnostic::{Diagnostic, Report, Severity};
-pub use dump::dump;
+pub use dump::{Dump, dump};
+pub use explain::{explain, known_words};
+pub use include::Candidates;
 pub use loader::{FsLoader, Loader, MAX_FILE_BYTES};
 pub use model::*;
 pub use options::{Effect, Kind, OPTIONS, OptionSpec, Scale, Section, find, of_section};
+pub use overrides::Override;
 pub use reference::reference;
 pub use resolve::node_ids;
 pub use source::{Source, SourceId, Sources, Span as TextSpan};
@@ -62,9 +67,43 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What is to be said of the options that were given beside the files.
+    pub fn warnings_about_given(&self) -> impl Iterator<Item = &str> {
+        let is_given = |warning: &&Diagnostic| {
+            self.sources.get(warning.span.source).path == Path::new(overrides::COMMAND_LINE)
+        };
+        self.warnings.iter().filter(is_given).map(|warning| warning.message.as_str())
+    }
+
     /// Each warning in one line: `warning: FILE:LINE:COLUMN: …`.
     pub fn warning_lines(&self) -> impl Iterator<Item = String> {
         self.warnings.iter().map(|warning| warning.one_line(&self.sources))
+    }
+
+    /// What is wrong if a host of a resource does not have the address that it should listen on;
+    /// `None` if there is no such resource or host.
+    pub fn foreign_address(&self, resource: &str, host: &str) -> Option<Diagnostic> {
+        let tree = self.tree.resources.iter().find(|tree| tree.name == resource)?;
+        let written = tree.hosts.iter().find(|tree| tree.name == host)?;
+        let mut ends = tree.connections.iter().flat_map(|connection| &connection.hosts);
+        // The connection's address comes before the host's own.
+        let end = ends.find(|end| same_host(&end.host, host) && end.address.is_some());
+        let span = match (end, &written.address) {
+            (Some(end), _) => end.span,
+            (None, Some(at)) => at.span,
+            (None, None) => written.span,
+        };
+        let address = self.config.resource(resource)?.hosts.iter().find(|one| one.name == host)?;
+        let text = format!("the address {} of `{host}` is not one of this host's", address.address);
+        Some(
+            Diagnostic::error(span, text)
+                .label("this node is to listen here")
+                .note("a node finds its peer only if each has the address that the other seeks")
+                .help(
+                    "correct it, give it to this host, or set `disable-ip-verification` in \
+                     `global { … }`",
+                ),
+        )
     }
 }
 
@@ -89,11 +128,46 @@ pub enum LoadError {
 /// # Errors
 /// If the file cannot be read, or if anything in it is wrong.
 pub fn load(path: &Path, loader: &dyn Loader) -> Result<Loaded, LoadError> {
+    load_with(path, Candidates::default(), loader)
+}
+
+/// As [`load`], with files that are tried out, or left out.
+///
+/// # Errors
+/// As [`load`]; also if a file that is tried out cannot be read.
+pub fn load_with(
+    path: &Path,
+    candidates: Candidates<'_>,
+    loader: &dyn Loader,
+) -> Result<Loaded, LoadError> {
+    load_all(path, candidates, ("", &[]), loader)
+}
+
+/// As [`load`], with options of one resource that are given beside the files.
+///
+/// # Errors
+/// As [`load`]; also for what is wrong with these options.
+pub fn load_given(
+    path: &Path,
+    resource: &str,
+    overrides: &[Override],
+    loader: &dyn Loader,
+) -> Result<Loaded, LoadError> {
+    load_all(path, Candidates::default(), (resource, overrides), loader)
+}
+
+fn load_all(
+    path: &Path,
+    candidates: Candidates<'_>,
+    (resource, overrides): (&str, &[Override]),
+    loader: &dyn Loader,
+) -> Result<Loaded, LoadError> {
     let mut sources = Sources::default();
     let mut diagnostics = diagnostic::Diagnostics::default();
-    let statements = include::read_all(path, loader, &mut sources, &mut diagnostics)
-        .map_err(|source| LoadError::Open { path: path.to_path_buf(), source })?;
-    let tree = lower::lower(&statements, &mut diagnostics);
+    let read = include::read_all(path, candidates, loader, &mut sources, &mut diagnostics)
+        .map_err(|(path, source)| LoadError::Open { path, source })?;
+    let mut tree = lower::lower(&read, &mut diagnostics);
+    overrides::apply(&mut tree, resource, overrides, &mut sources, &mut diagnostics);
     let config = resolve::resolve(&tree, &sources, &mut diagnostics);
     match diagnostics.finish(sources) {
         Ok((warnings, sources)) => Ok(Loaded { config, warnings, sources, tree }),
@@ -131,18 +205,27 @@ pub fn fuzz_one(bytes: &[u8]) {
         Ok(loaded) => {
             let lines: Vec<_> = loaded.warning_lines().collect();
             assert_eq!(lines.len(), loaded.warnings.len());
-            let text = dump(&loaded, "alpha");
-            match load(path, &TextLoader(text.as_bytes())) {
-                Ok(again) => {
-                    let strip = |mut config: Config| {
-                        config.resources.iter_mut().for_each(|one| one.defined_at.clear());
-                        config
-                    };
-                    assert_eq!(strip(loaded.config), strip(again.config), "after\n{text}");
+            for verbose in [false, true] {
+                let node = Node { name: "alpha", owns: &|_| false };
+                let dump = Dump { node, only: None, verbose };
+                assert!(dump.xml(&loaded).ends_with("</config>\n"));
+                let text = dump.text(&loaded);
+                match load(path, &TextLoader(text.as_bytes())) {
+                    Ok(again) => same(&loaded.config, &again.config, &text),
+                    Err(error) => panic!("its own dump does not load: {error}\n{text}"),
                 }
-                Err(error) => panic!("its own dump does not load: {error}\n{text}"),
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// Two configurations mean the same, wherever they were written.
+fn same(one: &Config, other: &Config, text: &str) {
+    let strip = |config: &Config| {
+        let mut config = config.clone();
+        config.resources.iter_mut().for_each(|one| one.defined_at.clear());
+        config
+    };
+    assert_eq!(strip(one), strip(other), "after\n{text}");
 }

@@ -15,6 +15,15 @@ pub trait Loader {
     /// If it cannot be opened or read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// Whether a file may be named in another: one that is not there for reading might keep whoever
+    /// reads it waiting for ever.
+    ///
+    /// # Errors
+    /// If it is a directory, a pipe or the like.
+    fn check_regular(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The path by which two names of one file are recognised as one.
     ///
     /// # Errors
@@ -41,6 +50,17 @@ impl Loader for FsLoader {
             fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
         }
         Ok(bytes)
+    }
+
+    fn check_regular(&self, path: &Path) -> io::Result<()> {
+        let kind = fs::metadata(path)?.file_type();
+        if kind.is_file() {
+            Ok(())
+        } else if kind.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        }
     }
 
     fn real_path(&self, path: &Path) -> io::Result<PathBuf> {

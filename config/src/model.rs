@@ -7,7 +7,7 @@ use crate::words::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use types::{NodeId, Protocol, Span, VolumeId};
@@ -54,6 +54,9 @@ pub struct Resource {
     pub handlers: BTreeMap<String, String>,
     /// Where its exports are served: its own, else `common`'s, else `global`'s.
     pub nbd: NbdSection,
+    /// Hosts that have nothing to do with it, although it may name them.
+    #[serde(default)]
+    pub ignore_on: Vec<String>,
     /// Where it was defined, as `FILE:LINE`.
     pub defined_at: String,
 }
@@ -61,10 +64,12 @@ pub struct Resource {
 impl Resource {
     /// The host that `node` is, and its peer; `None` if it is neither.
     ///
-    /// Names are compared by [`same_host`].
+    /// Names are compared by [`same_host`]. The name of a floating host is its address and port.
     pub fn host(&self, node: &str) -> Option<(&Host, &Host)> {
         let [first, second] = &self.hosts;
-        if same_host(&first.name, node) {
+        if self.is_ignored_on(node) {
+            None
+        } else if same_host(&first.name, node) {
             Some((first, second))
         } else if same_host(&second.name, node) {
             Some((second, first))
@@ -72,12 +77,85 @@ impl Resource {
             None
         }
     }
+
+    /// Whether the configuration says that the resource is not for that host.
+    pub fn is_ignored_on(&self, node: &str) -> bool {
+        self.ignore_on.iter().any(|name| same_host(name, node))
+    }
+}
+
+/// Who a node is, and so which host of each resource.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Its name. An address, with or without a port, stands for the floating host of that address.
+    pub name: &'a str,
+    /// Whether it has an address.
+    pub owns: &'a dyn Fn(IpAddr) -> bool,
+}
+
+impl fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Which host of a resource a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'r> {
+    /// This one, with its peer.
+    Is(&'r Host, &'r Host),
+    /// None of the two.
+    Neither,
+    /// The node has the addresses of both, and must be told which of them it is.
+    Both,
+}
+
+impl Node<'_> {
+    /// Which host of the resource this node is.
+    pub fn place<'r>(&self, resource: &'r Resource) -> Place<'r> {
+        let [first, second] = &resource.hosts;
+        if resource.is_ignored_on(self.name) {
+            return Place::Neither;
+        }
+        match [first, second].map(|host| self.is(host)) {
+            [true, true] => Place::Both,
+            [true, false] => Place::Is(first, second),
+            [false, true] => Place::Is(second, first),
+            [false, false] => Place::Neither,
+        }
+    }
+
+    fn is(&self, host: &Host) -> bool {
+        match host.floating() {
+            None => same_host(&host.name, self.name),
+            Some(at) => named_by_address(self.name, at).unwrap_or_else(|| (self.owns)(at.ip())),
+        }
+    }
+}
+
+/// Whether a node that is called `node` can be the host of that name. One that is called by a name
+/// can be any floating host.
+pub fn may_be(node: &str, host: &str) -> bool {
+    match host.parse() {
+        Ok(address) => named_by_address(node, address).unwrap_or(true),
+        Err(_) => same_host(node, host),
+    }
+}
+
+/// Whether the name is that address, with or without the port; `None` if it is no address.
+fn named_by_address(name: &str, address: SocketAddr) -> Option<bool> {
+    if let Ok(name) = name.parse::<SocketAddr>() {
+        return Some(name == address);
+    }
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().ok().map(|name| name == address.ip())
 }
 
 /// Whether two host names mean one host, as DRBD compares them: without regard to case, and by the
-/// first label alone if either has no dot.
+/// first label alone if either has no dot. Addresses, the names of floating hosts, have no labels.
 pub fn same_host(one: &str, other: &str) -> bool {
-    if one.contains('.') && other.contains('.') {
+    let is_address = |name: &str| name.contains(':');
+    if is_address(one) || is_address(other) || one.contains('.') && other.contains('.') {
         one.eq_ignore_ascii_case(other)
     } else {
         first_label(one).eq_ignore_ascii_case(first_label(other))
@@ -91,7 +169,7 @@ pub(crate) fn first_label(name: &str) -> &str {
 /// One of the two nodes of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// The name after `on`.
+    /// The name after `on`; of a floating host its address and port.
     pub name: String,
     /// 0 or 1. The order of the `node-id`s of the file, else that of the addresses: the smaller
     /// (address, port) is node 0. So both nodes compute the same without asking each other.
@@ -100,6 +178,13 @@ pub struct Host {
     pub address: SocketAddr,
     /// Its volumes, by number. Never empty.
     pub volumes: Vec<Volume>,
+}
+
+impl Host {
+    /// The address that it is known by, if it has no name.
+    pub fn floating(&self) -> Option<SocketAddr> {
+        self.name.parse().ok()
+    }
 }
 
 /// One volume on one host.
@@ -146,6 +231,11 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What one that was remembered by an older release has: the default of the option.
+const fn default_congestion_extents() -> u32 {
+    1237
+}
+
 /// `net { … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Net {
@@ -185,6 +275,25 @@ pub struct Net {
     pub rcvbuf_size: u64,
     /// Send bitmaps run-length coded.
     pub use_rle: bool,
+    /// The link cannot keep up with the writes.
+    #[serde(default)]
+    pub on_congestion: OnCongestion,
+    /// Bytes in flight at which it counts as congested; 0 = not looked at.
+    #[serde(default)]
+    pub congestion_fill: u64,
+    /// Extents with writes in flight at which it counts as congested.
+    #[serde(default = "default_congestion_extents")]
+    pub congestion_extents: u32,
+    /// How verify compares the copies. None: it is refused.
+    #[serde(default)]
+    pub verify_alg: Option<Digest>,
+    /// `csums-alg`; never [`Digest::Crc32c`].
+    pub csums_alg: Option<Digest>,
+    /// `csums-after-crash-only`.
+    pub csums_after_crash_only: bool,
+    /// So long after the last verify of a whole volume the next begins by itself; zero: never.
+    #[serde(default)]
+    pub verify_interval: Span,
 }
 
 words! {
@@ -242,6 +351,20 @@ words! {
 }
 
 words! {
+    /// `on-congestion`: what to do when the link cannot keep up with the writes.
+    #[derive(Default)]
+    pub enum OnCongestion {
+        /// Writes wait.
+        #[default]
+        Block = "block",
+        /// Writes are answered without the peer, and copied later.
+        PullAhead = "pull-ahead",
+        /// Leave the peer.
+        Disconnect = "disconnect",
+    }
+}
+
+words! {
     /// `rr-conflict`: what to do when a resync without split brain would have a Primary as target.
     #[derive(Default)]
     pub enum RrConflict {
@@ -257,6 +380,27 @@ words! {
         /// Discard the Primary's changes if it can be done safely.
         AutoDiscard = "auto-discard",
     }
+}
+
+words! {
+    /// A digest of blocks: of `verify-alg` and `csums-alg`.
+    #[derive(Default)]
+    pub enum Digest {
+        /// CRC-32C.
+        Crc32c = "crc32c",
+        /// XXH3 with 128 bits.
+        Xxh3 = "xxh3",
+        /// SHA-256.
+        #[default]
+        Sha256 = "sha256",
+    }
+}
+
+impl Digest {
+    /// Every digest.
+    pub const ALL: [Self; 3] = [Self::Crc32c, Self::Xxh3, Self::Sha256];
+    /// Names of DRBD's that stand for SHA-256 here.
+    pub const OLD: [&'static str; 5] = ["sha1", "md5", "sha224", "sha384", "sha512"];
 }
 
 words! {
@@ -299,6 +443,36 @@ words! {
     }
 }
 
+words! {
+    /// `read-balancing`: which of the two copies serves a read, if both can.
+    #[derive(Default)]
+    pub enum ReadBalancing {
+        /// The one here.
+        #[default]
+        PreferLocal = "prefer-local",
+        /// The peer's.
+        PreferRemote = "prefer-remote",
+        /// In turn.
+        RoundRobin = "round-robin",
+        /// The one that has fewer requests to do.
+        LeastPending = "least-pending",
+        /// The peer's, while the disk here has much to do.
+        WhenCongestedRemote = "when-congested-remote",
+        /// By stripes of 32 KiB.
+        Striping32K = "32K-striping",
+        /// By stripes of 64 KiB.
+        Striping64K = "64K-striping",
+        /// By stripes of 128 KiB.
+        Striping128K = "128K-striping",
+        /// By stripes of 256 KiB.
+        Striping256K = "256K-striping",
+        /// By stripes of 512 KiB.
+        Striping512K = "512K-striping",
+        /// By stripes of 1 MiB.
+        Striping1M = "1M-striping",
+    }
+}
+
 /// `disk { … }`, for one volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskOptions {
@@ -310,6 +484,15 @@ pub struct DiskOptions {
     pub size: Option<u64>,
     /// What to do about an error of the disk.
     pub on_io_error: OnIoError,
+    /// A disk that does not answer for so long has failed; zero = never.
+    #[serde(default)]
+    pub disk_timeout: Span,
+    /// Which copy serves reads.
+    #[serde(default)]
+    pub read_balancing: ReadBalancing,
+    /// The volume of this host whose resync comes first: its resource, and its number there.
+    #[serde(default)]
+    pub resync_after: Option<(String, VolumeId)>,
     /// Speed at which a resync starts, in KiB/s; its fixed speed if `c_plan_ahead` is zero.
     pub resync_rate: u64,
     /// How far the resync controller plans ahead; zero = no controller.
@@ -436,6 +619,25 @@ mod tests {
         assert!(same_host("alpha.example.org", "ALPHA.EXAMPLE.ORG"));
         assert!(!same_host("alpha.example.org", "alpha.example.com"));
         assert!(!same_host("alpha", "alpha2"));
+    }
+
+    #[test]
+    fn addresses_are_names_without_labels() {
+        assert!(!same_host("10", "10.0.0.1:7789"));
+        assert!(!same_host("[::ffff:1.2.3.4]:7789", "[::ffff:1.2.3.5]:7789"));
+        assert!(same_host("[FD00::1]:7789", "[fd00::1]:7789"));
+    }
+
+    #[test]
+    fn a_node_with_a_name_can_be_any_floating_host() {
+        for node in ["alpha", "10.0.0.1", "10.0.0.1:7789", "fe80"] {
+            assert!(may_be(node, "10.0.0.1:7789"), "{node}");
+        }
+        assert!(may_be("[fd00::1]", "[fd00::1]:7789") && may_be("fd00::1", "[fd00::1]:7789"));
+        for node in ["10.0.0.2", "10.0.0.1:7790", "fd00::1"] {
+            assert!(!may_be(node, "10.0.0.1:7789"), "{node}");
+        }
+        assert!(may_be("alpha", "ALPHA.example.org") && !may_be("alpha", "beta"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Section {
     Global,
     /// `common { … }`
     Common,
+    /// A file that a resource names as its template: the inside of `common`, or one such section.
+    Template,
     /// `resource NAME { … }`
     Resource,
     /// `on HOST { … }`
@@ -63,6 +65,7 @@ impl Section {
             Self::Top => "the top level",
             Self::Global => "global",
             Self::Common => "common",
+            Self::Template => "a template",
             Self::Resource => "resource",
             Self::On => "on",
             Self::Floating => "floating",
@@ -156,6 +159,10 @@ pub enum Effect {
     /// The first value is taken for the second, with a warning that gives the reason; the others do
     /// what they say.
     Except(&'static str, &'static str, &'static str),
+    /// A digest: one of [`crate::Digest`]; an old one of DRBD's acts as the strongest of these.
+    Digest,
+    /// The same, for what is not looked at again: the shortest acts as the next one.
+    StrongDigest,
 }
 
 /// One option.
@@ -239,6 +246,14 @@ impl OptionSpec {
         Self { effect: Effect::Except(value, acts_as, why), ..self }
     }
 
+    const fn digest(self) -> Self {
+        Self { effect: Effect::Digest, ..self }
+    }
+
+    const fn strong_digest(self) -> Self {
+        Self { effect: Effect::StrongDigest, ..self }
+    }
+
     const fn doc(self, doc: &'static str) -> Self {
         Self { doc, ..self }
     }
@@ -259,6 +274,11 @@ pub fn find(section: Section, name: &str) -> Option<&'static OptionSpec> {
         .find(|(within, old, _)| *within == section && *old == name)
         .map_or(name, |(_, _, new)| *new);
     OPTIONS.iter().find(|spec| spec.name == name && spec.sections.contains(&section))
+}
+
+/// The names of DRBD 8.3: section, old name, name.
+pub(crate) fn old_names() -> impl Iterator<Item = (Section, &'static str, &'static str)> {
+    OLD_NAMES.iter().copied()
 }
 
 /// The options of a section, in the order of the table.

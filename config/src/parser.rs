@@ -5,7 +5,8 @@
 //!
 //! - A word on a new line that begins a statement here, after a statement that could be complete:
 //!   the `;` is missing at the end of the line before.
-//! - A section that does not go here but goes one level up: the `}` is missing before it.
+//! - A section that does not go here but goes one level up, if the braces of the file do not balance:
+//!   the `}` is missing before it.
 //! - A word on a new line after `on HOST`: the `{` is missing.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -18,10 +19,12 @@ use crate::syntax::{Block, Statement, Word};
 /// How deep sections may nest; the language itself needs four levels.
 const MAX_DEPTH: usize = 16;
 
-/// Parses the tokens of one file, which ends at `end`.
+/// Parses the tokens of one file, which ends at `end`. `top` is what its outermost statements stand
+/// in: the top level, or that of a template.
 pub(crate) fn parse(
     tokens: &[(Token, Span)],
     end: Span,
+    top: Section,
     sources: &Sources,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Statement> {
@@ -29,21 +32,37 @@ pub(crate) fn parse(
         tokens,
         at: 0,
         end,
+        top,
         source: sources.get(end.source),
         open: Vec::new(),
         closed_early: 0,
         leaving: None,
+        balanced: is_balanced(tokens),
         diagnostics,
     };
-    let statements = parser.statements(Section::Top);
+    let statements = parser.statements(top);
     debug_assert_eq!(parser.at, tokens.len(), "the top level consumes every token");
     statements
+}
+
+fn is_balanced(tokens: &[(Token, Span)]) -> bool {
+    let mut depth = 0_usize;
+    for (token, _) in tokens {
+        match token {
+            Token::Open => depth += 1,
+            Token::Close if depth == 0 => return false,
+            Token::Close => depth -= 1,
+            _ => {}
+        }
+    }
+    depth == 0
 }
 
 struct Parser<'a> {
     tokens: &'a [(Token, Span)],
     at: usize,
     end: Span,
+    top: Section,
     source: &'a Source,
     /// The sections that are open, with their `{`.
     open: Vec<(Section, Span)>,
@@ -51,6 +70,8 @@ struct Parser<'a> {
     closed_early: usize,
     /// The token at which sections are being left, as its `}` was reported missing.
     leaving: Option<usize>,
+    /// Whether each `{` has its `}`: then none is missing.
+    balanced: bool,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -87,7 +108,7 @@ impl Parser<'_> {
                     return statements;
                 }
                 Some(Token::Close) => {
-                    if section != Section::Top || !self.open.is_empty() {
+                    if section != self.top || !self.open.is_empty() {
                         self.at += 1;
                         return statements;
                     }
@@ -103,7 +124,8 @@ impl Parser<'_> {
                 }
                 Some(Token::Open) => {
                     let wrong = Diagnostic::error(self.span(), "`{` without a section's name")
-                        .label("which section begins here?");
+                        .label("which section begins here?")
+                        .help("write its name before the `{`, as `net {`");
                     self.diagnostics.push(wrong);
                     self.at += 1;
                     self.block(Section::Unknown);
@@ -119,7 +141,7 @@ impl Parser<'_> {
     }
 
     fn end_of_file(&mut self, section: Section) {
-        if section == Section::Top && self.open.is_empty() {
+        if section == self.top && self.open.is_empty() {
             return;
         }
         // The innermost section reports for all that are open.
@@ -153,12 +175,12 @@ impl Parser<'_> {
     /// one. The first section that is left for that reports the missing `}`.
     fn belongs_outside(&mut self, section: Section) -> bool {
         let Some((Token::Word(name), span)) = self.tokens.get(self.at) else { return false };
-        if section == Section::Top || grammar::begins_statement(section, name) {
+        if self.balanced || section == self.top || grammar::begins_statement(section, name) {
             return false;
         }
         let mut outer = self.open.iter().rev().skip(1).map(|(section, _)| *section);
         let fits = |outer| grammar::opens(outer, name).is_some();
-        if !(outer.any(fits) || fits(Section::Top)) || !self.block_follows() {
+        if !(outer.any(fits) || fits(self.top)) || !self.block_follows() {
             return false;
         }
         if self.leaving != Some(self.at) {
@@ -211,6 +233,11 @@ impl Parser<'_> {
                     };
                     self.at += 1;
                     statement.block = Some(self.block(inner));
+                    // `via proxy on HOST { … };` is a line with a section in it.
+                    let is_via = statement.arguments.iter().any(|word| word.text == "via");
+                    if is_via && self.peek() == Some(&Token::Semicolon) {
+                        self.at += 1;
+                    }
                     return statement;
                 }
                 Some(Token::Word(_) | Token::Quoted(_)) => {
@@ -247,7 +274,10 @@ impl Parser<'_> {
         {
             let wrong = Diagnostic::error(place, "`{` expected")
                 .label(format!("`{name}` is a section"))
-                .related(statement.keyword.span, "begun here");
+                .related(statement.keyword.span, "begun here")
+                .help_maybe(
+                    grammar::usage(section, name).map(|usage| format!("it is written `{usage}`")),
+                );
             self.diagnostics.push(wrong);
             statement.block = Some(self.block(inner));
             return statement;

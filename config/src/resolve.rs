@@ -5,9 +5,11 @@ mod fencing;
 mod host;
 mod nbd;
 mod options;
+mod protocol;
+mod resync_after;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::model::{BecomePrimary, Config, Global, Resource, same_host};
+use crate::model::{BecomePrimary, Config, Global, Resource, Startup, same_host};
 use crate::options::Section;
 use crate::source::Sources;
 use crate::tree::{ConnectionTree, HostTree, ResourceTree, Sections, Settings, Tree};
@@ -22,9 +24,15 @@ pub(crate) fn resolve(tree: &Tree, sources: &Sources, diagnostics: &mut Diagnost
     let none = Sections::default();
     let global = tree.global.as_ref().map_or(&none, |at| &at.value);
     let common = tree.common.as_ref().map_or(&none, |at| &at.value);
-    let mut resolver = Resolver { global, common, sources, diagnostics, claims: Claims::default() };
-    let resources =
+    let (claims, afters) = (Claims::default(), Vec::new());
+    let mut resolver = Resolver { global, common, sources, diagnostics, claims, afters };
+    let mut resources: Vec<Resource> =
         tree.resources.iter().filter_map(|resource| resolver.resource(resource)).collect();
+    let afters = resolver.afters;
+    // What is named may be what is wrong.
+    if diagnostics.errors() == 0 {
+        resync_after::link(&mut resources, &afters, diagnostics);
+    }
     let top = Chain::new([global.get(Section::Global)]);
     Config {
         global: Global {
@@ -41,9 +49,11 @@ struct Resolver<'a> {
     sources: &'a Sources,
     diagnostics: &'a mut Diagnostics,
     claims: Claims,
+    /// Each `resync-after`, to be looked up when all volumes are known.
+    afters: Vec<resync_after::After>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
@@ -56,15 +66,25 @@ impl Resolver<'_> {
         let connection = self.one_connection(tree, pair)?;
         self.check_net(tree, connection);
         self.check_startup(tree, connection);
+        let common = self.common(tree);
         let handlers =
-            Chain::new([tree.sections.get(Section::Handlers), self.common.get(Section::Handlers)]);
+            Chain::new([tree.sections.get(Section::Handlers), common.get(Section::Handlers)]);
         let said = fencing::check(&tree.name, &self.net_chain(tree, connection), &handlers);
         said.into_iter().for_each(|said| self.report(said));
+        let said = protocol::check(&self.net_chain(tree, connection));
+        said.into_iter().for_each(|said| self.report(said));
         let hosts = self.hosts(tree, pair, connection)?;
-        let section = |section| Chain::new([tree.sections.get(section), self.common.get(section)]);
+        let own = self.host_options(tree, pair)?;
+        let common = self.common(tree);
+        let section = |section| Chain::new([tree.sections.get(section), common.get(section)]);
+        let options = Chain::new([
+            Some(own),
+            tree.sections.get(Section::Options),
+            common.get(Section::Options),
+        ]);
         let nbd = Chain::new([
             tree.sections.get(Section::Nbd),
-            self.common.get(Section::Nbd),
+            common.get(Section::Nbd),
             self.global.get(Section::Nbd),
         ]);
         let said = nbd::check(&tree.name, &nbd);
@@ -73,12 +93,55 @@ impl Resolver<'_> {
             name: tree.name.clone(),
             hosts,
             net: options::net(&self.net_chain(tree, connection)),
-            options: options::resource_options(&section(Section::Options)),
-            startup: options::startup(&section(Section::Startup)),
+            options: options::resource_options(&options),
+            startup: of_these_hosts(options::startup(&section(Section::Startup)), &tree.hosts),
             handlers: options::handlers(&section(Section::Handlers)),
             nbd: options::nbd(&nbd),
+            ignore_on: tree.ignore_on.iter().map(|at| at.value.clone()).collect(),
             defined_at: self.sources.file_line(tree.span),
         })
+    }
+
+    /// What the resource inherits from: its template, else `common`.
+    fn common<'t>(&self, tree: &'t ResourceTree) -> &'t Sections
+    where
+        'a: 't,
+    {
+        tree.template.as_ref().map_or(self.common, |template| &template.value.sections)
+    }
+
+    /// What the hosts say for themselves in `options { … }`; both must mean the same.
+    fn host_options<'t>(
+        &mut self,
+        tree: &'t ResourceTree,
+        pair: [&'t HostTree; 2],
+    ) -> Option<&'t Settings> {
+        let [first, second] = pair.map(|host| &host.options);
+        let mut agree = true;
+        for spec in crate::options::of_section(Section::Options) {
+            let (one, other) = (first.get(spec.name), second.get(spec.name));
+            if one.map(|setting| &setting.value) == other.map(|setting| &setting.value) {
+                continue;
+            }
+            let Some(setting) = one.or(other) else { continue };
+            let mut wrong = Diagnostic::error(
+                setting.span,
+                format!("`{}` is not the same on both hosts of `{}`", spec.name, tree.name),
+            );
+            if let (Some(_), Some(other)) = (one, other) {
+                wrong = wrong.label("one here").related(other.span, "the other one here");
+            } else {
+                let lacks = if one.is_some() { pair[1] } else { pair[0] };
+                wrong = wrong.related(lacks.span, "does not set it");
+            }
+            self.report(
+                wrong
+                    .note("what a resource does is one agreement of its two nodes")
+                    .help("write it into `options { … }` of the resource, for both"),
+            );
+            agree = false;
+        }
+        agree.then_some(first)
     }
 
     fn net_chain<'t>(
@@ -89,41 +152,55 @@ impl Resolver<'_> {
         Chain::new([
             connection.map(|connection| &connection.net),
             tree.sections.get(Section::Net),
-            self.common.get(Section::Net),
+            self.common(tree).get(Section::Net),
         ])
     }
 
     /// The two hosts; any other number, or one host twice, is an error.
     fn two_hosts<'t>(&mut self, tree: &'t ResourceTree) -> Option<[&'t HostTree; 2]> {
         let name = &tree.name;
+        let twice = tree.hosts.iter().enumerate().find_map(|(at, second)| {
+            let mut before = tree.hosts[..at].iter();
+            before.find(|first| same_host(&first.name, &second.name)).map(|first| (first, second))
+        });
+        if let Some((first, second)) = twice {
+            let text = format!("one host twice in `{name}`");
+            let wrong = Diagnostic::error(second.span, text)
+                .label(format!("means the same host as `{}`", first.name))
+                .related(first.span, "first here");
+            self.report(match second.floating {
+                true => wrong.help("give each the address that it has"),
+                false => wrong
+                    .note(
+                        "names are compared without regard to case, and by the first label if one \
+                         has no dot",
+                    )
+                    .help("name the two machines"),
+            });
+            return None;
+        }
         match tree.hosts.as_slice() {
-            [first, second] if !same_host(&first.name, &second.name) => Some([first, second]),
-            [first, second] => {
-                let text = format!("two `on` sections of one host in `{name}`");
-                self.report(
-                    Diagnostic::error(second.span, text)
-                        .label(format!("means the same host as `{}`", first.name))
-                        .related(first.span, "first here")
-                        .note(
-                            "names are compared without regard to case, and by the first label \
-                             if one has no dot",
-                        ),
-                );
-                None
-            }
+            [first, second] => Some([first, second]),
             [_, _, third, ..] => {
-                self.report(
+                let wrong =
                     Diagnostic::error(third.span, format!("a third host in resource `{name}`"))
-                        .note("not yet: a resource has exactly two hosts"),
-                );
+                        .note("not yet: a resource has exactly two hosts");
+                let shared = tree.hosts.iter().find(|host| host.with_previous);
+                self.report(match shared {
+                    // Several machines that an address moves between, as DRBD can have them.
+                    Some(shared) => {
+                        wrong.related(shared.span, "a second name after `on` is a host")
+                    }
+                    None => wrong,
+                });
                 None
             }
             few => {
                 let text = format!("resource `{name}` needs two hosts and has {}", few.len());
-                self.report(
-                    Diagnostic::error(tree.span, text)
-                        .help("add an `on HOST { … }` section for each of the two"),
-                );
+                self.report(Diagnostic::error(tree.span, text).help(
+                    "add an `on HOST { … }` section for each of the two, or `floating \
+                             ADDRESS:PORT { … }`",
+                ));
                 None
             }
         }
@@ -142,7 +219,8 @@ impl Resolver<'_> {
                 self.report(
                     Diagnostic::error(second.span, "a second connection")
                         .related(first.span, "the first one")
-                        .note("two hosts have one connection"),
+                        .note("two hosts have one connection")
+                        .help("write all of it into one `connection { … }`"),
                 );
                 return None;
             }
@@ -153,7 +231,8 @@ impl Resolver<'_> {
                 Some(index) if !named[index] => named[index] = true,
                 Some(_) => {
                     let text = format!("host `{}` twice in a connection", end.host);
-                    self.report(Diagnostic::error(end.span, text));
+                    let names = format!("name `{}` and `{}`", pair[0].name, pair[1].name);
+                    self.report(Diagnostic::error(end.span, text).help(names));
                     return None;
                 }
                 None => {
@@ -233,6 +312,17 @@ impl BecomePrimary {
             _ => Self::Hosts(names),
         }
     }
+}
+
+/// What is inherited may name hosts of other resources.
+fn of_these_hosts(mut startup: Startup, hosts: &[HostTree]) -> Startup {
+    if let BecomePrimary::Hosts(names) = &mut startup.become_primary_on {
+        names.retain(|name| hosts.iter().any(|host| same_host(&host.name, name)));
+        if names.is_empty() {
+            startup.become_primary_on = BecomePrimary::Nobody;
+        }
+    }
+    startup
 }
 
 /// The settings of a slot, or none.

@@ -8,6 +8,7 @@ use crate::source::Span;
 use crate::value::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Something with the place where it was written.
 #[derive(Clone, Debug)]
@@ -59,6 +60,10 @@ pub(crate) struct ResourceTree {
     pub(crate) name: String,
     /// The name.
     pub(crate) span: Span,
+    /// Replaces `common`.
+    pub(crate) template: Option<At<TemplateTree>>,
+    /// Hosts that have nothing to do with it.
+    pub(crate) ignore_on: Vec<At<String>>,
     pub(crate) sections: Sections,
     pub(crate) volumes: Vec<VolumeTree>,
     pub(crate) hosts: Vec<HostTree>,
@@ -67,11 +72,43 @@ pub(crate) struct ResourceTree {
     pub(crate) broken: bool,
 }
 
+impl ResourceTree {
+    /// An empty one.
+    pub(crate) fn new(name: &str, span: Span) -> Self {
+        Self {
+            name: name.to_owned(),
+            span,
+            template: None,
+            ignore_on: Vec::new(),
+            sections: Sections::default(),
+            volumes: Vec::new(),
+            hosts: Vec::new(),
+            connections: Vec::new(),
+            broken: false,
+        }
+    }
+}
+
+/// `template-file FILE;`
+#[derive(Clone, Debug)]
+pub(crate) struct TemplateTree {
+    /// Its real path, by which it is found from anywhere.
+    pub(crate) path: PathBuf,
+    pub(crate) sections: Sections,
+}
+
+/// `on HOST { … }` or `floating ADDRESS { … }`.
 #[derive(Clone, Debug)]
 pub(crate) struct HostTree {
+    /// Of a floating host: its address, as a name.
     pub(crate) name: String,
     /// The name.
     pub(crate) span: Span,
+    /// Whether it is known by its address.
+    pub(crate) floating: bool,
+    /// Whether it shares its section with the host before: `on A B { … }`.
+    pub(crate) with_previous: bool,
+    pub(crate) options: Settings,
     pub(crate) node_id: Option<At<u32>>,
     pub(crate) address: Option<At<SocketAddr>>,
     pub(crate) volumes: Vec<VolumeTree>,
@@ -106,13 +143,16 @@ pub(crate) enum DiskTree {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MetaTree {
     Internal,
-    External(String),
+    /// With the number of the slot, if one was given.
+    External(String, Option<u32>),
 }
 
 /// `connection { … }` or `connection-mesh { … }`.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionTree {
     pub(crate) span: Span,
+    /// It means nothing.
+    pub(crate) name: Option<String>,
     pub(crate) mesh: bool,
     pub(crate) in_path: bool,
     pub(crate) hosts: Vec<EndTree>,

@@ -49,7 +49,13 @@ pub(crate) fn parse(spec: &OptionSpec, text: &str) -> Result<Value, BadValue> {
         },
         Kind::Choice(words) => choice(spec, words, text).map(Value::Text),
         Kind::Number { min, max, scale } => {
-            number(text, scale).and_then(|value| in_range(spec, value, min, max)).map(Value::Number)
+            let value = number(text, scale)?;
+            in_range(spec, value, min, max).map(Value::Number).map_err(|mut bad| {
+                if text.ends_with('s') {
+                    bad.help = Some("`s` stands for sectors of 512 bytes: leave it out".into());
+                }
+                bad
+            })
         }
         Kind::ChoiceOrNumber(words, max) => {
             if words.contains(&text) || matches!(text.parse(), Ok(1_u64..) if fits(text, max)) {
@@ -86,7 +92,7 @@ pub(crate) fn describe(spec: &OptionSpec) -> String {
         Kind::ChoiceOrNumber(words, max) => format!("{}, or 1 to {max}", words.join(", ")),
         Kind::Text(most) => format!("text of at most {most} bytes"),
         Kind::Hosts => "names of hosts, or both".into(),
-        Kind::ResyncAfter => "a minor number, or RESOURCE/VOLUME".into(),
+        Kind::ResyncAfter => "a minor number, RESOURCE/VOLUME, or RESOURCE".into(),
         Kind::Address => "ADDRESS:PORT".into(),
         Kind::Path => "an absolute path".into(),
         Kind::Mode => "octal permission bits, 0600 to 0777".into(),
@@ -175,11 +181,24 @@ fn in_range(spec: &OptionSpec, value: u64, min: u64, max: u64) -> Result<u64, Ba
 }
 
 fn resync_after(text: &str) -> Result<Value, BadValue> {
+    // In DRBD 8.3 a resource has one volume, and its name is enough.
+    let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains('/');
+    if is_name && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(Value::Text(format!("{text}/0")));
+    }
     let volume = |(name, volume): (&str, &str)| !name.is_empty() && volume.parse::<u16>().is_ok();
     if text == "-1" || text.parse::<u32>().is_ok() || text.rsplit_once('/').is_some_and(volume) {
         return Ok(Value::Text(text.into()));
     }
-    Err(BadValue::new("names no volume", "valid is a minor number, or RESOURCE/VOLUME"))
+    Err(BadValue::new(
+        "names no volume",
+        "valid is a minor number, RESOURCE/VOLUME, or RESOURCE for its volume 0",
+    ))
+}
+
+fn is_number_above(text: &str, most: u64) -> bool {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && !fits(text, most)
 }
 
 /// An address with a port, IPv6 in brackets.
@@ -189,6 +208,12 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, BadValue> {
         let host = text.rsplit_once(':').map(|(host, _)| host);
         let mut bad = match host {
             None => BadValue::new("without a port", rule),
+            Some(host) if is_number_above(&text[host.len() + 1..], u16::MAX.into()) => {
+                BadValue::new("port too large", "a port is 1 to 65535")
+            }
+            Some(host) if host.split('.').any(|part| is_number_above(part, u8::MAX.into())) => {
+                BadValue::new("number above 255 in the address", rule)
+            }
             Some(_) if text.contains('%') => BadValue::new("scope of the address", rule),
             Some(host) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
                 BadValue::new("IPv6 without brackets", rule)
@@ -198,6 +223,10 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, BadValue> {
         bad.help = match host {
             None if text.parse::<std::net::IpAddr>().is_ok() => {
                 Some(format!("write the port too, for instance `{text}:7789`"))
+            }
+            Some(host) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+                let port = &text[host.len()..];
+                Some(format!("write `[{host}]{port}`"))
             }
             _ if text.contains('%') => {
                 Some("write the scope as the number of the interface, as `ip link` shows it".into())
@@ -287,6 +316,11 @@ mod tests {
     fn addresses_are_literal() {
         assert!(address("[::1]:7789").is_ok());
         assert!(address("10.0.0.1:7789").is_ok());
+        let problem = |text| address(text).unwrap_err().problem;
+        assert_eq!(problem("127.0.0.1:277899"), "port too large");
+        assert_eq!(problem("[::1]:65536"), "port too large");
+        assert_eq!(problem("127.0.0.256:1"), "number above 255 in the address");
+        assert_eq!(problem("127.0.0.1.1:1"), "not an address with a port");
         for bad in ["10.0.0.1", "10.0.0.1:0", "10.0.0.1:70000", "alpha:7789", "::1:7789", ""] {
             assert!(address(bad).is_err(), "{bad}");
         }

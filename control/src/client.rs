@@ -42,6 +42,8 @@ impl Client {
                 Reply::Note(text) => note(&text),
                 Reply::Done(answer) => return Ok(answer),
                 Reply::Failed(failure) => return Err(failure),
+                // For those who read one frame after the other.
+                Reply::Waiting(_) => {}
                 Reply::Status(_) | Reply::Helper(_) => {
                     return Err(not_understood("it is for those who watch"));
                 }

@@ -11,13 +11,16 @@ mod client;
 mod command;
 mod failure;
 pub mod frame;
+mod patience;
 mod reply;
 mod report;
 mod status;
+mod verify;
 
 pub use client::Client;
-pub use command::{Command, Request, RequestError};
+pub use command::{Command, Request, RequestError, Spare, VolumeOrder};
 pub use failure::{Failure, exit};
+pub use patience::{Circumstance, Patience, WaitLimit};
 pub use reply::{Answer, DaemonVersion, HelperEvent, Reply};
 pub use report::{
     CopyReport, MarksReport, Outcome, PolicyReport, RangeReport, SplitBrainReport, VerdictReport,
@@ -25,8 +28,9 @@ pub use report::{
 };
 pub use status::{
     ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
-    ResourceStatus, ResyncProgress, Suspended, VolumeStatus,
+    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, VolumeStatus,
 };
+pub use verify::{VerifyOutcome, VolumeVerify};
 
 /// The version of this protocol. A daemon answers requests of its own version only.
 pub const VERSION: u32 = 1;

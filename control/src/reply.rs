@@ -1,6 +1,6 @@
 //! What a daemon answers.
 
-use crate::{Failure, ResourceStatus, SplitBrainReport};
+use crate::{Failure, ResourceStatus, SplitBrainReport, VolumeVerify, WaitLimit};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,6 +14,8 @@ pub enum Reply {
     Status(Vec<ResourceStatus>),
     /// To a watcher: what became of a handler. More frames follow.
     Helper(HelperEvent),
+    /// To one who waits: how long that lasts at most, from now. More frames follow.
+    Waiting(WaitLimit),
     /// It is done. Final.
     Done(Answer),
     /// It is not done. Final.
@@ -64,6 +66,16 @@ pub enum Answer {
     Status(Vec<ResourceStatus>),
     /// What both nodes have of a resource.
     SplitBrain(Box<SplitBrainReport>),
+    /// What verifies have found, by volume.
+    Verified(Vec<VolumeVerify>),
+    /// What a resource runs with.
+    Running {
+        /// The resolved resource: a `config::Resource` as JSON, with what was changed since it came
+        /// up. The shared secret is in it.
+        resource: serde_json::Value,
+        /// The name of this node, one of the resource's hosts.
+        node: String,
+    },
 }
 
 /// Who the daemon is.

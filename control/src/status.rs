@@ -3,6 +3,7 @@
 //! It mirrors the engine's status in plain numbers and words: sizes in bytes, times in
 //! milliseconds since the Unix epoch, identifiers as hexadecimal text.
 
+use crate::VerifyOutcome;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -102,10 +103,17 @@ pub struct VolumeStatus {
     pub nbd_uris: Vec<String>,
     /// Who has it open.
     pub clients: Vec<ClientStatus>,
-    /// The running resync.
+    /// The running resync, or verify.
     pub resync: Option<ResyncProgress>,
+    /// Why a resync stands still, or would.
+    #[serde(default)]
+    pub resync_suspended: ResyncSuspended,
     /// Bytes that the running or last resync has carried.
     pub resync_bytes: u64,
+    /// How the last verify ended, since the resource came up.
+    pub verify: Option<VerifyOutcome>,
+    /// When a verify of the whole volume last ended, in milliseconds since the Unix epoch.
+    pub last_verify: Option<u64>,
     /// The generations of the local copy.
     pub generations: Option<GenerationsStatus>,
     /// The flags of the local copy.
@@ -130,6 +138,27 @@ impl Suspended {
     /// Whether there is a reason.
     pub const fn any(self) -> bool {
         self.user || self.no_data || self.fencing
+    }
+}
+
+/// Why a resync stands still, or would if one were running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ResyncSuspended {
+    /// `pause-sync` here.
+    pub user: bool,
+    /// Something at the peer wants it.
+    pub peer: bool,
+    /// Others come first here.
+    pub dependency: bool,
+}
+
+impl ResyncSuspended {
+    /// In the words of DRBD 9: `no`, or the causes.
+    pub fn words(self) -> String {
+        let causes = [("user", self.user), ("peer", self.peer), ("dependency", self.dependency)];
+        let words: Vec<&str> = causes.iter().filter(|(_, so)| *so).map(|(word, _)| *word).collect();
+        if words.is_empty() { "no".to_owned() } else { words.join(",") }
     }
 }
 

@@ -197,6 +197,20 @@ impl ActivityLog {
         batch
     }
 
+    /// The whole ring at another place, with the table as it is. What may be there from an earlier
+    /// life of the device does not outlive it.
+    pub(crate) fn relocate(&mut self, layout: &Layout) -> Batch {
+        assert!(layout.al_blocks() == self.ring, "a ring does not change its length");
+        self.offset = layout.al_offset();
+        let mut batch = Batch::default();
+        for _ in 1..self.ring {
+            batch.extend(self.write(Kind::Update, Vec::new()));
+        }
+        let last = self.sequence % u64::from(self.ring);
+        batch.push(self.offset + last * META_BLOCK as u64, vec![0; META_BLOCK]);
+        batch
+    }
+
     /// Read a ring of `bytes`.
     pub(crate) fn replay(bytes: &[u8], ring: u32) -> Replayed {
         let blocks: BTreeMap<u64, Transaction> = bytes

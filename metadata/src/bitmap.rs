@@ -179,6 +179,25 @@ impl OutOfSync {
         self.save_pages(&pages)
     }
 
+    /// Writes of the unsaved pages with these numbers; otherwise as [`OutOfSync::save`].
+    pub(crate) fn save_span(&mut self, span: std::ops::Range<u32>) -> Batch {
+        let pages: Vec<u32> = self.unsaved.range(span).copied().collect();
+        self.save_pages(&pages)
+    }
+
+    /// The volume has grown: what is new is in sync. Pages that are not where they were, or that
+    /// were not there, are not saved.
+    pub(crate) fn relocate(&mut self, layout: &Layout) {
+        let (old_pages, blocks) = (self.pages(), blocks_of(layout.data_bytes()));
+        assert!(blocks >= self.blocks, "a bitmap does not shrink");
+        self.bits.resize(index(blocks), false);
+        self.blocks = blocks;
+        self.weights.resize(layout.bitmap_pages() as usize, 0);
+        let moved = layout.bitmap_offset() != self.offset;
+        self.offset = layout.bitmap_offset();
+        self.unsaved.extend(if moved { 0 } else { old_pages }..self.pages());
+    }
+
     /// How many pages there are.
     pub(crate) fn pages(&self) -> u32 {
         self.weights.len() as u32

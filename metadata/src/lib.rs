@@ -16,6 +16,7 @@
 //! | `activity_log` | which extents may hold unsettled writes after a crash |
 //! | `bitmap` | which blocks may differ from the peer's |
 //! | `rle` | how a bitmap travels to the peer |
+//! | `growth` | where it all goes when a device has grown |
 //! | `volume` | all of it for one volume: create, save, wipe |
 //! | `recovery` | reading it back after anything |
 
@@ -31,6 +32,7 @@ pub mod fuzz;
 mod generation;
 #[cfg(test)]
 mod golden;
+mod growth;
 mod layout;
 mod plan;
 mod recovery;
@@ -44,11 +46,12 @@ mod volume;
 pub use activity_log::{AL_EXTENTS_DEFAULT, AL_EXTENTS_MAX, AL_EXTENTS_MIN, ActivityLog, ExtentNo};
 pub use bitmap::{OutOfSync, PAGE_BLOCKS};
 pub use generation::{Cause, GenerationId, GenerationRecord, Generations, HISTORY};
+pub use growth::{GrowError, Growth};
 pub use layout::{
     AL_BLOCKS_DEFAULT, AL_BLOCKS_MAX, AL_BLOCKS_MIN, Layout, LayoutError, MAX_DATA_BYTES, Placement,
 };
 pub use plan::{Batch, META_BLOCK, MetaWrite};
-pub use recovery::{Expected, LoadError, Loader, Recovered, load};
+pub use recovery::{Expected, LoadError, Loader, Recovered, load, load_grown};
 pub use split_brain::{
     AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Policies, Settlement, Unresolved, settle,
 };

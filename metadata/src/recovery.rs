@@ -13,6 +13,7 @@
 
 use crate::activity_log::{ActivityLog, Replayed};
 use crate::bitmap::OutOfSync;
+use crate::growth::Growth;
 use crate::layout::{Layout, LayoutError, Placement};
 use crate::plan::{Batch, META_BLOCK};
 use crate::superblock::{SlotsError, Superblock, damaged_slot, newest};
@@ -50,6 +51,11 @@ pub struct Recovered {
     pub log_lost: bool,
     /// The disk was not detached in order.
     pub crashed: bool,
+    /// The sequence of the superblock as it was found.
+    pub found_sequence: u64,
+    /// The device has grown, and the plan moves the metadata from where it was: the end of that
+    /// place.
+    pub moved_from: Option<u64>,
     /// Batches to be made durable one after the other before anything else is written.
     pub plan: Vec<Batch>,
 }
@@ -85,7 +91,8 @@ pub enum LoadError<E> {
     /// The metadata is not where the device's size says.
     #[error(
         "the metadata is for {recorded} bytes of data and the device has room for {found}; \
-         give the device the size that it had"
+         give the device the size that it had, or, if it has grown since, say how large it was: \
+         `--was-size SIZE` of `repadm up` and `repadm attach`"
     )]
     SizeChanged {
         /// The size of the data by the superblock.
@@ -118,8 +125,11 @@ pub enum LoadError<E> {
     },
     /// The other node's metadata.
     #[error(
-        "the metadata was written by node {found}, and this is node {expected}; \
-         correct `disk`, or run create-md to synchronise everything from the peer"
+        "the metadata was written by node {found}, and this is node {expected}: if this disk is the \
+         other node's, correct `disk`; if it is not, the addresses have changed, whose order says \
+         which node is 0 where the configuration does not: write `node-id {found};` into this \
+         host's `on`, and the other id into the other's, on both nodes; only if this disk may lose \
+         its data, because the peer has all of it: create-md"
     )]
     OtherNode {
         /// Whose it is.
@@ -154,9 +164,31 @@ pub struct Loader {
     device_bytes: u64,
     placement: Placement,
     expected: Option<Expected>,
-    slots: [u64; 2],
+    /// Sizes that the device had or has: where superblocks may be, the next to be read last.
+    ends: Vec<u64>,
+    /// The best superblock so far.
+    best: Option<Candidate>,
+    /// What is wrong at the end of the device.
+    why: Option<Unreadable>,
     damaged_slot: Option<usize>,
     step: Step,
+}
+
+/// A superblock that may be the one that counts.
+#[derive(Debug)]
+struct Candidate {
+    superblock: Box<Superblock>,
+    layout: Layout,
+    damaged_slot: Option<usize>,
+}
+
+impl Candidate {
+    /// Of two that fit their places the one of the younger metadata counts, and of those the one
+    /// that was written later: the other was left over.
+    fn outdates(&self, other: &Self) -> bool {
+        let age = |it: &Self| (it.superblock.created, it.superblock.sequence);
+        age(self) > age(other)
+    }
 }
 
 #[derive(Debug)]
@@ -194,23 +226,51 @@ impl Loader {
         placement: Placement,
         expected: Option<Expected>,
     ) -> Result<Self, LoadError<E>> {
-        let slots = match placement {
-            Placement::Internal => Layout::internal_superblock_offsets(device_bytes)?,
+        Self::of_grown(device_bytes, placement, expected, &[])
+    }
+
+    /// The same for a device that may have grown: internal metadata may then still be at the end
+    /// that it had when it was as long as one of `was`.
+    ///
+    /// # Errors
+    /// If the device is too small for a superblock.
+    pub fn of_grown<E>(
+        device_bytes: u64,
+        placement: Placement,
+        expected: Option<Expected>,
+        was: &[u64],
+    ) -> Result<Self, LoadError<E>> {
+        match placement {
+            Placement::Internal => drop(Layout::internal_superblock_offsets(device_bytes)?),
             Placement::External { .. } if device_bytes < 2 * BLOCK => {
                 let (device, needed) = ("metadata device", 2 * BLOCK);
                 return Err(LayoutError::TooSmall { device, found: device_bytes, needed }.into());
             }
-            Placement::External { .. } => [0, BLOCK],
+            Placement::External { .. } => {}
+        }
+        let internal = placement == Placement::Internal;
+        let smaller =
+            |was: &u64| internal && was / BLOCK < device_bytes / BLOCK && *was >= 2 * BLOCK;
+        let ends = was.iter().copied().filter(smaller).chain([device_bytes]).collect();
+        let (best, why, damaged_slot, step) = (None, None, None, Step::Slots);
+        Ok(Self { device_bytes, placement, expected, ends, best, why, damaged_slot, step })
+    }
+
+    /// Where the slots are that are looked at now.
+    fn slots(&self) -> ByteRange {
+        let end = self.ends.last().expect("an end of the device is looked at");
+        let first = match self.placement {
+            Placement::Internal => end / BLOCK * BLOCK - 2 * BLOCK,
+            Placement::External { .. } => 0,
         };
-        let (damaged_slot, step) = (None, Step::Slots);
-        Ok(Self { device_bytes, placement, expected, slots, damaged_slot, step })
+        ByteRange::new(first, 2 * BLOCK)
     }
 
     /// The bytes of the metadata device that are wanted next; none when all is there. At most
     /// 4 MiB at once.
     pub fn wants(&self) -> Option<ByteRange> {
         match &self.step {
-            Step::Slots => Some(ByteRange::new(self.slots[0], 2 * BLOCK)),
+            Step::Slots => Some(self.slots()),
             Step::Log(_, layout) => {
                 Some(ByteRange::new(layout.al_offset(), u64::from(layout.al_blocks()) * BLOCK))
             }
@@ -234,13 +294,7 @@ impl Loader {
         let wanted = self.wants().map_or(0, |range| range.len);
         assert!(bytes.len() as u64 == wanted, "{} bytes for {wanted}", bytes.len());
         let step = match self.step {
-            Step::Slots => {
-                let (first, second) = bytes.split_at(META_BLOCK);
-                let superblock = newest([first, second])?;
-                self.damaged_slot = damaged_slot([first, second]);
-                let layout = self.check(&superblock).map_err(LoadError::other)?;
-                Step::Log(Box::new(superblock), layout)
-            }
+            Step::Slots => self.take_slots(bytes).map_err(LoadError::other)?,
             Step::Log(superblock, layout) => {
                 let log = ActivityLog::replay(bytes, layout.al_blocks());
                 let bitmap = OutOfSync::with_layout(&layout);
@@ -263,6 +317,37 @@ impl Loader {
         Ok(Self { step, ..self })
     }
 
+    /// The slots at one of the ends. What is wrong there is only told if there is nothing better;
+    /// a newer program's metadata is never passed over.
+    fn take_slots(&mut self, bytes: &[u8]) -> Result<Step, Unreadable> {
+        let (first, second) = bytes.split_at(META_BLOCK);
+        let end = self.ends.pop().expect("an end of the device is looked at");
+        let found = newest([first, second]).map_err(LoadError::Slots).and_then(|superblock| {
+            let layout = self.check(&superblock, end)?;
+            let damaged_slot = damaged_slot([first, second]);
+            Ok(Candidate { superblock: Box::new(superblock), layout, damaged_slot })
+        });
+        match found {
+            Ok(found) if self.best.as_ref().is_none_or(|best| found.outdates(best)) => {
+                self.best = Some(found);
+            }
+            Ok(_) => {}
+            Err(error @ LoadError::Slots(SlotsError::Version(_))) => return Err(error),
+            Err(error) => self.why = self.why.take().or(Some(error)),
+        }
+        if !self.ends.is_empty() {
+            return Ok(Step::Slots);
+        }
+        match (self.best.take(), self.why.take()) {
+            (Some(best), _) => {
+                self.damaged_slot = best.damaged_slot;
+                Ok(Step::Log(best.superblock, best.layout))
+            }
+            (None, Some(why)) => Err(why),
+            (None, None) => unreachable!("each end has a superblock, or something is wrong there"),
+        }
+    }
+
     /// The superblock, once it is read: for tools that want no more.
     pub fn superblock(&self) -> Option<&Superblock> {
         match &self.step {
@@ -279,11 +364,16 @@ impl Loader {
     pub fn finish(self) -> Recovered {
         let damaged_slot = self.damaged_slot;
         let Step::Done(partial) = self.step else { panic!("the loader wants {:?}", self.wants()) };
-        Recovered { damaged_slot, ..recover(*partial) }
+        let mut recovered = Recovered { damaged_slot, ..recover(*partial) };
+        if self.placement == Placement::Internal {
+            recovered.finish_move();
+            recovered.move_to(self.device_bytes);
+        }
+        recovered
     }
 
-    /// The layout, if the superblock is one for this device and this volume.
-    fn check(&self, superblock: &Superblock) -> Result<Layout, Unreadable> {
+    /// The layout, if the superblock is one for this device and this volume, found at that end.
+    fn check(&self, superblock: &Superblock, end: u64) -> Result<Layout, Unreadable> {
         if let Some(expected) = &self.expected {
             check_owner(superblock, expected)?;
         }
@@ -295,7 +385,7 @@ impl Loader {
         }
         let recorded = superblock.data_bytes;
         let layout = match self.placement {
-            Placement::Internal => Layout::internal(self.device_bytes, superblock.al_blocks)?,
+            Placement::Internal => Layout::internal(end, superblock.al_blocks)?,
             Placement::External { data_device_bytes } => {
                 // A data device that has grown is used as far as it was, until `resize`.
                 if data_device_bytes < recorded {
@@ -349,7 +439,21 @@ pub fn load<E>(
     placement: Placement,
     expected: Option<Expected>,
 ) -> Result<Recovered, LoadError<E>> {
-    let mut loader = Loader::new(device_bytes, placement, expected)?;
+    load_grown(read, device_bytes, placement, expected, &[])
+}
+
+/// [`load`] for a device that may have grown since it was as long as one of `was`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_grown<E>(
+    read: &mut dyn FnMut(ByteRange) -> Result<Vec<u8>, E>,
+    device_bytes: u64,
+    placement: Placement,
+    expected: Option<Expected>,
+    was: &[u64],
+) -> Result<Recovered, LoadError<E>> {
+    let mut loader = Loader::of_grown(device_bytes, placement, expected, was)?;
     while let Some(range) = loader.wants() {
         let bytes = read(range).map_err(|error| LoadError::Read { range, error })?;
         loader = loader.feed(&bytes)?;
@@ -357,10 +461,68 @@ pub fn load<E>(
     Ok(loader.finish())
 }
 
+impl Recovered {
+    /// Metadata of a disk that was detached in order, with nothing to be written.
+    pub fn whole(metadata: Metadata) -> Self {
+        Self {
+            found_sequence: metadata.superblock.sequence,
+            metadata,
+            marked_blocks: 0,
+            bad_pages: 0,
+            damaged_slot: None,
+            log_lost: false,
+            crashed: false,
+            moved_from: None,
+            plan: Vec::new(),
+        }
+    }
+
+    /// Where internal metadata may be as long as the plan is not durable, and where they are then:
+    /// to be remembered before and after.
+    pub fn ends(&self) -> (Vec<u64>, u64) {
+        let end = self.metadata.layout.md_range().end();
+        (self.moved_from.into_iter().chain([end]).collect(), end)
+    }
+
+    /// A move of the metadata was cut off when the new had come to count: what is left of the old
+    /// goes.
+    fn finish_move(&mut self) {
+        let (end, al_blocks) =
+            (self.metadata.superblock.moved_from, self.metadata.layout.al_blocks());
+        if end == 0 {
+            return;
+        }
+        let old = Layout::internal(end, al_blocks).map(|layout| layout.md_range());
+        let here = self.metadata.layout.md_range();
+        // Whoever wrote another value there is not us; nothing is overwritten on its word.
+        match old.ok().filter(|old| old.end() == end && old.end() <= here.offset) {
+            Some(old) => self.carry_out(Growth::unfinished(&self.metadata, old)),
+            None => self.metadata.superblock.moved_from = 0,
+        }
+    }
+
+    /// The device is larger than it was when the metadata were put where they are. With too little
+    /// room for a move they stay.
+    fn move_to(&mut self, device_bytes: u64) {
+        let old = self.metadata.layout.md_range().end();
+        if let Ok(Some(layout)) = self.metadata.larger_layout(device_bytes, device_bytes) {
+            let growth = Growth::begin(&mut self.metadata, layout);
+            self.carry_out(growth);
+            self.moved_from = Some(old);
+        }
+    }
+
+    fn carry_out(&mut self, mut growth: Growth) {
+        while let Some(batch) = growth.next(&mut self.metadata) {
+            self.plan.push(batch);
+        }
+    }
+}
+
 /// Marks what may have been written when the node stopped.
 fn recover(partial: Partial) -> Recovered {
     let Partial { mut superblock, layout, log, mut bitmap, bad_pages } = partial;
-    let crashed = superblock.flags.attached;
+    let (crashed, found_sequence) = (superblock.flags.attached, superblock.sequence);
     let before = bitmap.weight();
     let log_lost = crashed && log.hot.is_none();
     if crashed {
@@ -398,8 +560,15 @@ fn recover(partial: Partial) -> Recovered {
     if mutation::on(Mutation::RecoveryFlagFirst) {
         plan.reverse();
     }
-    let damaged_slot = None;
-    Recovered { metadata, marked_blocks, bad_pages, damaged_slot, log_lost, crashed, plan }
+    Recovered {
+        marked_blocks,
+        bad_pages,
+        log_lost,
+        crashed,
+        found_sequence,
+        plan,
+        ..Recovered::whole(metadata)
+    }
 }
 
 /// The blocks of an extent, as far as the volume has them.

@@ -31,6 +31,8 @@ pub struct Superblock {
     pub sequence: u64,
     /// When the metadata was created.
     pub created: Time,
+    /// When a verify of all of it has last ended; zero: never.
+    pub last_verify: Time,
     /// The random name of this disk, from `create-md`.
     pub disk_incarnation: u64,
     /// The name of the peer's disk when it was last met; 0: never met.
@@ -70,6 +72,9 @@ pub struct Superblock {
     pub bitmap_pages: u32,
     /// Whether the metadata shares the device with the data.
     pub internal: bool,
+    /// Where the place ends that the metadata was moved from, as long as that is not zeros yet;
+    /// 0: nothing is left there.
+    pub moved_from: u64,
 }
 
 /// Facts about a copy that are true or false.
@@ -149,8 +154,8 @@ pub enum SuperblockError {
 pub enum SlotsError {
     /// Nothing of ours is there.
     #[error(
-        "no metadata; run create-md or, if the disk had metadata, give the device the size that \
-         it had"
+        "no metadata; if the disk had metadata and has been enlarged since, say how large it was: \
+         `--was-size SIZE` of `repadm up` and `repadm attach`; otherwise run create-md"
     )]
     NoMetadata,
     /// Something of ours is there, and not usable.
@@ -174,6 +179,7 @@ impl Superblock {
             disk_incarnation: 0,
             peer_disk_incarnation: 0,
             peer_sequence: 0,
+            last_verify: Time(0),
             node: None,
             resource,
             volume: VolumeId(0),
@@ -190,6 +196,7 @@ impl Superblock {
             bitmap_offset: layout.bitmap_offset(),
             bitmap_pages: layout.bitmap_pages(),
             internal: layout.is_internal(),
+            moved_from: 0,
         }
     }
 

@@ -1,18 +1,33 @@
 //! The words of the command line, and the help that explains them.
 
+mod color;
+mod config;
+mod dump;
+mod general;
+mod scripts;
+mod service;
+pub mod settings;
+mod size;
+mod verify;
+
+pub use color::{ColorOption, When};
+pub use config::ConfigCommand;
+pub use dump::{CandidateFiles, DumpArgs};
+pub use general::DrbdadmOptions;
+pub use scripts::{Helper, Script};
+pub use service::{Patience, Service};
+pub use size::{Size, WasSize};
+pub use verify::VerifyArgs;
+
 use crate::target::Target;
 use clap::{Args, Parser, Subcommand};
+use settings::Settings;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Commands keep drbdadm's names and meaning. Its way of passing options, before the command and after
 two dashes, works too: repadm -- --overwrite-data-of-peer primary all
-
-Known, and not built yet (they say so, exit code 10):
-  invalidate invalidate-remote verify pause-sync resume-sync adjust resize show
-  new-current-uuid net-options disk-options resource-options
-  peer-device-options service config proc top
 
 Exit codes:
    0  done, also when there was nothing to do
@@ -33,6 +48,9 @@ pub struct Cli {
     /// What concerns every command.
     #[command(flatten)]
     pub global: GlobalOptions,
+    /// What is not done.
+    #[command(flatten)]
+    pub drbdadm: DrbdadmOptions,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -61,12 +79,16 @@ pub struct GlobalOptions {
     /// Print JSON where there is something to print
     #[arg(long, global = true)]
     pub json: bool,
+    /// Files that are tried out or left out.
+    #[command(flatten)]
+    pub candidates: CandidateFiles,
 }
 
 /// Targets of a command that changes something: they must be named.
 #[derive(Clone, Debug, Args)]
 pub struct Named {
-    /// all, RESOURCE or RESOURCE/VOLUME; several may be given
+    /// all, RESOURCE or RESOURCE/VOLUME, also RESOURCE:PEER[/VOLUME] and minor-N; several may be
+    /// given
     #[arg(required = true, value_name = "TARGET")]
     pub targets: Vec<Target>,
 }
@@ -74,18 +96,10 @@ pub struct Named {
 /// Targets of a command that only looks: without any, all are meant.
 #[derive(Clone, Debug, Args)]
 pub struct Looked {
-    /// all, RESOURCE or RESOURCE/VOLUME; several may be given [default: all]
+    /// all, RESOURCE or RESOURCE/VOLUME, also RESOURCE:PEER[/VOLUME] and minor-N; several may be
+    /// given [default: all]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
-}
-
-/// How long a command waits.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Patience {
-    /// Give up after so many seconds; 0 waits for ever [default: as startup { wfc-timeout } of the
-    /// resource says, else for ever]
-    #[arg(long, value_name = "SECONDS")]
-    pub wfc_timeout: Option<u32>,
 }
 
 /// Every command.
@@ -101,8 +115,65 @@ pub enum Command {
         #[command(flatten)]
         on: Named,
     },
+    /// Make what runs what the configuration says, by the fewest steps; what is not up comes up
+    Adjust {
+        /// Leave disks attached or detached as they are
+        #[arg(long)]
+        skip_disk: bool,
+        /// Leave the link as it is
+        #[arg(long)]
+        skip_net: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Set the options of net to what the configuration says, and to what is given, while all goes
+    /// on; until the next adjust
+    #[command(name = "net-options")]
+    NetOptions {
+        /// What is given.
+        #[command(flatten)]
+        settings: Settings<settings::Net>,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// The same for the options of disks
+    #[command(name = "disk-options")]
+    DiskOptions {
+        /// What is given.
+        #[command(flatten)]
+        settings: Settings<settings::Disk>,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// The same for the options of the resync with the peer
+    #[command(name = "peer-device-options")]
+    PeerDeviceOptions {
+        /// What is given.
+        #[command(flatten)]
+        settings: Settings<settings::PeerDevice>,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// The same for the options of the resource
+    #[command(name = "resource-options")]
+    ResourceOptions {
+        /// What is given.
+        #[command(flatten)]
+        settings: Settings<settings::ResourceOptions>,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
     /// Bring resources up: disks attached, connecting to the peer
     Up {
+        /// [VOLUME=]SIZE: the disk has been enlarged since it was used last, and was so large then;
+        /// needed only where the daemon does not remember it
+        #[arg(long, value_name = "SIZE")]
+        was_size: Vec<WasSize>,
         /// Which.
         #[command(flatten)]
         on: Named,
@@ -118,6 +189,9 @@ pub enum Command {
     },
     /// Take the local disk in
     Attach {
+        /// [VOLUME=]SIZE: as for up
+        #[arg(long, value_name = "SIZE")]
+        was_size: Vec<WasSize>,
         /// Which.
         #[command(flatten)]
         on: Named,
@@ -128,6 +202,48 @@ pub enum Command {
         #[command(flatten)]
         on: Named,
     },
+    /// Let a resync stand still, until resume-sync
+    PauseSync {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Let a resync go on that pause-sync has stopped here
+    ResumeSync {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Give the copy here up, and copy it anew from the peer
+    Invalidate {
+        /// Of the marks.
+        #[command(flatten)]
+        marks: Marks,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Have the peer give its copy up, and copy it anew from here
+    InvalidateRemote {
+        /// Of the marks.
+        #[command(flatten)]
+        marks: Marks,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Begin a new generation here: the peer, once it is back, is copied to
+    NewCurrentUuid {
+        /// Of two disks that were just created and hold the same: take both for UpToDate, and leave
+        /// the first resync out
+        #[arg(long)]
+        clear_bitmap: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Compare the copies of both nodes while they are in use; what differs is marked out-of-sync
+    Verify(VerifyArgs),
     /// Seek the peer
     Connect {
         /// After a split brain: give up what was written here since, and take the peer's data
@@ -157,8 +273,8 @@ pub enum Command {
     /// Become Primary: serve the device to clients
     Primary {
         /// Make an Inconsistent or Outdated disk UpToDate, if no UpToDate copy can be reached:
-        /// the peer's copy is overwritten by this one
-        #[arg(long, visible_alias = "overwrite-data-of-peer")]
+        /// the peer's copy is overwritten by this one. --overwrite-data-of-peer is the same
+        #[arg(long, alias = "overwrite-data-of-peer")]
         force: bool,
         /// Which.
         #[command(flatten)]
@@ -183,6 +299,18 @@ pub enum Command {
     /// Let I/O go on, whatever it stands still for
     #[command(name = "resume-io")]
     ResumeIo {
+        /// Which.
+        #[command(flatten)]
+        on: Named,
+    },
+    /// Make volumes as large as their disks have room for, on both nodes, while they are in use
+    ///
+    /// Enlarge the disks of both nodes first, in either order (lvextend, truncate). What is new is
+    /// copied from one node to the other. A client sees the new size when it connects anew.
+    Resize {
+        /// How.
+        #[command(flatten)]
+        growth: Growth,
         /// Which.
         #[command(flatten)]
         on: Named,
@@ -216,6 +344,24 @@ pub enum Command {
         /// Show sizes and counters, too
         #[arg(short, long)]
         statistics: bool,
+        /// In colour.
+        #[command(flatten)]
+        color: ColorOption,
+        /// Which.
+        #[command(flatten)]
+        on: Looked,
+    },
+    /// Show what resources run with, as drbdsetup show does: which need not be what the file says now
+    Show {
+        /// Also what is as it would be by itself
+        #[arg(long)]
+        show_defaults: bool,
+        /// Which.
+        #[command(flatten)]
+        on: Looked,
+    },
+    /// Show what /proc/drbd of DRBD 8.4 shows, for scripts that read it
+    Proc {
         /// Which.
         #[command(flatten)]
         on: Looked,
@@ -232,6 +378,9 @@ pub enum Command {
         /// Begin each line with the time
         #[arg(long)]
         timestamps: bool,
+        /// Tell with each change all of what has changed, and not only the change
+        #[arg(long)]
+        full: bool,
         /// Which.
         #[command(flatten)]
         on: Looked,
@@ -241,6 +390,21 @@ pub enum Command {
         /// Show it anew every second
         #[arg(long)]
         watch: bool,
+        /// In colour.
+        #[command(flatten)]
+        color: ColorOption,
+        /// Which.
+        #[command(flatten)]
+        on: Looked,
+    },
+    /// Show all volumes on the whole screen, with what they do in a second; q ends it
+    Top {
+        /// Print once what was done within a second, and end
+        #[arg(long)]
+        once: bool,
+        /// In colour.
+        #[command(flatten)]
+        color: ColorOption,
         /// Which.
         #[command(flatten)]
         on: Looked,
@@ -265,6 +429,22 @@ pub enum Command {
         #[command(flatten)]
         on: Named,
     },
+    /// Wait as wait-connect does, and tell for whom; on a terminal, yes and Enter end it
+    #[command(name = "wait-con-int")]
+    WaitConInt {
+        /// How long.
+        #[command(flatten)]
+        patience: Patience,
+        /// Which.
+        #[command(flatten)]
+        on: Looked,
+    },
+    /// What is done at boot and at shutdown: everything up, everything down
+    Service {
+        /// Which of the two.
+        #[command(subcommand)]
+        what: Service,
+    },
     /// Explain the generation identifiers of this node's copies
     #[command(name = "show-gi")]
     ShowGi {
@@ -280,11 +460,17 @@ pub enum Command {
         on: Named,
     },
     /// Print the configuration in its normal form
-    Dump {
-        /// Which.
-        #[command(flatten)]
-        on: Looked,
-    },
+    ///
+    /// --verbose adds what is inherited, and the connection that there is; --json prints what it
+    /// means, with secrets hidden. Before a file is put in place: -t FILE reads it too, -E FILE
+    /// leaves it out where it is included.
+    Dump(DumpArgs),
+    /// The same as XML, with the elements that drbdadm prints
+    #[command(name = "dump-xml")]
+    DumpXml(DumpArgs),
+    /// Check a configuration, or explain a word of its language
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the metadata of disks that no daemon has
     #[command(name = "dump-md")]
     DumpMd {
@@ -319,6 +505,23 @@ pub enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Print what a shell needs to complete commands and options
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// What scripts ask.
+    #[command(flatten)]
+    Script(Script),
+    /// A handler as a command.
+    #[command(flatten)]
+    Helper(Helper),
+    /// Write the man pages of all commands
+    #[command(name = "__man", hide = true)]
+    Man {
+        /// Where
+        directory: PathBuf,
+    },
     /// One node of the demo: the daemon itself, as a child of this program
     #[command(name = "__daemon", hide = true)]
     Daemon {
@@ -342,34 +545,60 @@ pub enum Command {
         #[arg(required = true)]
         links: Vec<String>,
     },
-    /// A command of drbdadm's, or of ours, that is still to be built
+    /// A word that is no command here
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
 
-/// Commands whose names are kept for what they will do.
-pub const NOT_YET: &[&str] = &[
-    "adjust",
-    "config",
-    "disk-options",
-    "invalidate",
-    "invalidate-remote",
-    "net-options",
-    "new-current-uuid",
-    "pause-sync",
-    "peer-device-options",
-    "proc",
-    "resize",
-    "resource-options",
-    "resume-sync",
-    "service",
-    "show",
-    "top",
-    "verify",
-];
+/// `yes` or `no`, as drbdadm takes it.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("`{other}` is neither yes nor no")),
+    }
+}
+
+/// Which blocks are copied.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Marks {
+    /// With «no», copy only what is marked as out-of-sync, as after a verify
+    #[arg(
+        long,
+        value_name = "YES|NO",
+        default_value = "yes",
+        action = clap::ArgAction::Set,
+        value_parser = yes_or_no
+    )]
+    pub reset_bitmap: bool,
+}
+
+/// How volumes are to grow.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Growth {
+    /// The new size, with its unit (20G), if the volume is not to take all the room that there is
+    #[arg(long)]
+    pub size: Option<Size>,
+    /// What is new is equal on both disks already (both read zeros there): it is not copied
+    #[arg(long)]
+    pub assume_clean: bool,
+    /// Grow it although the peer cannot be asked: it takes the size when it is back with a disk that
+    /// is large enough, and is refused with one that is not
+    #[arg(long)]
+    pub assume_peer_has_space: bool,
+}
 
 /// Options that have a value, and stand before a command.
-const WITH_VALUE: &[&str] = &["-c", "--config", "--node", "--control"];
+const WITH_VALUE: &[&str] = &[
+    "-c",
+    "--config",
+    "--node",
+    "--control",
+    "-t",
+    "--config-to-test",
+    "-E",
+    "--config-to-exclude",
+];
 
 /// drbdadm's spelling `-- --OPTION... COMMAND TARGET...` put in the usual order: the options after
 /// the command. Anything else is left as it is.
@@ -389,6 +618,15 @@ pub fn reorder(args: Vec<OsString>, commands: &[String]) -> Vec<OsString> {
     ordered
 }
 
+/// `repadm help`, alone or with a command, as `--help`.
+pub fn help_word(mut args: Vec<OsString>) -> Vec<OsString> {
+    if let Some(at) = command_at(&args, 1).filter(|at| args[*at] == "help") {
+        args.remove(at);
+        args.push("--help".into());
+    }
+    args
+}
+
 /// Where the first word is that is neither an option nor the value of one.
 fn command_at(args: &[OsString], from: usize) -> Option<usize> {
     let mut at = from;
@@ -397,7 +635,9 @@ fn command_at(args: &[OsString], from: usize) -> Option<usize> {
         if !word.starts_with('-') {
             return Some(at);
         }
-        at += if WITH_VALUE.contains(&word.as_ref()) { 2 } else { 1 };
+        let with_value = |options: &[&str]| options.contains(&word.as_ref());
+        let has_value = with_value(WITH_VALUE) || with_value(DrbdadmOptions::WITH_VALUE);
+        at += if has_value { 2 } else { 1 };
     }
     None
 }
@@ -468,18 +708,29 @@ mod tests {
     }
 
     #[test]
+    fn a_bitmap_is_kept_in_drbdadms_words() {
+        let reset = |words: &[&str]| {
+            let words = ["repadm"].iter().chain(words);
+            match Cli::try_parse_from(words).map(|cli| cli.command) {
+                Ok(Command::Invalidate { marks, .. } | Command::InvalidateRemote { marks, .. }) => {
+                    Some(marks.reset_bitmap)
+                }
+                _ => None,
+            }
+        };
+        for command in ["invalidate", "invalidate-remote"] {
+            assert_eq!(reset(&[command, "r0"]), Some(true));
+            assert_eq!(reset(&[command, "--reset-bitmap=no", "r0"]), Some(false));
+            assert_eq!(reset(&[command, "--reset-bitmap", "yes", "r0"]), Some(true));
+            assert_eq!(reset(&[command, "--reset-bitmap=maybe", "r0"]), None);
+        }
+    }
+
+    #[test]
     fn what_changes_something_needs_a_target() {
         for command in ["up", "down", "primary", "create-md", "wait-sync"] {
             assert!(Cli::try_parse_from(["repadm", command]).is_err(), "{command}");
         }
         assert!(Cli::try_parse_from(["repadm", "status"]).is_ok());
-    }
-
-    #[test]
-    fn every_command_not_yet_built_is_listed_in_the_help_and_no_other() {
-        for name in NOT_YET {
-            assert!(AFTER_HELP.split_whitespace().any(|word| word == *name), "{name}");
-            assert!(!commands().contains(&(*name).to_owned()), "{name}");
-        }
     }
 }

@@ -3,11 +3,11 @@
 use crate::cli::GlobalOptions;
 use crate::outcome::{Exit, Failure, Out, Outcome};
 use crate::target::{Chosen, Target, choose, nearest};
-use config::{Host, Loaded, Resource, Volume};
-use control::{Answer, Client, Command, ResourceStatus, SplitBrainReport};
+use config::{Candidates, Host, Loaded, Node, Override, Place, Resource, Volume};
+use control::{Answer, Client, Command, ResourceStatus, SplitBrainReport, VolumeVerify};
 use std::cell::OnceCell;
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// One run of the program.
@@ -47,8 +47,14 @@ impl<'a> Context<'a> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let loaded = load(&self.global.config)?;
+        let loaded = load(&self.global.config, self.candidates())?;
         Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// The files that are tried out or left out.
+    pub fn candidates(&self) -> Candidates<'_> {
+        let files = &self.global.candidates;
+        Candidates { also: &files.to_test, without: &files.to_exclude }
     }
 
     /// Say on standard error what the configuration asks for and will not get.
@@ -79,11 +85,14 @@ impl<'a> Context<'a> {
         let resources = &self.config()?.config.resources;
         let for_us: Vec<&str> = resources
             .iter()
-            .filter(|resource| resource.host(&node).is_some())
+            .filter(|resource| as_node(&node).place(resource) != Place::Neither)
             .map(|resource| resource.name.as_str())
             .collect();
         let all = [Target::All];
         let targets = if targets.is_empty() { &all[..] } else { targets };
+        let resolved: Vec<Target> =
+            targets.iter().map(|target| self.resolve(target)).collect::<Outcome<_>>()?;
+        let targets = &resolved[..];
         let known = |name: &str| {
             resources.iter().any(|resource| resource.name == name)
                 || matches!(self.status_of(name), Ok(Some(_)))
@@ -91,8 +100,12 @@ impl<'a> Context<'a> {
         let chosen = choose(targets, &for_us, known).map_err(|name| self.unknown(&name))?;
         for chosen in &chosen {
             if let Some(resource) = self.config()?.config.resource(&chosen.name) {
-                let mine = self.mine(resource)?;
-                check_volume(chosen, mine.me)?;
+                match self.mine(resource) {
+                    Ok(mine) => check_volume(chosen, mine.me)?,
+                    // What is up can be named, as one that is configured no more.
+                    Err(_) if matches!(self.status_of(&chosen.name), Ok(Some(_))) => {}
+                    Err(failure) => return Err(failure),
+                }
             }
         }
         if chosen.is_empty() {
@@ -101,6 +114,8 @@ impl<'a> Context<'a> {
                 Exit::Usage,
                 if resources.is_empty() {
                     format!("no resource is configured in {file}")
+                } else if resources.iter().all(|resource| resource.is_ignored_on(&node)) {
+                    format!("no resource of {file} is for this host: `ignore-on` names {node}")
                 } else {
                     format!(
                         "no resource of {file} is for this host, {node}; say which host of the \
@@ -110,6 +125,49 @@ impl<'a> Context<'a> {
             ));
         }
         Ok(chosen)
+    }
+
+    /// A volume in the place of its minor number, and a peer that is known to be one.
+    fn resolve(&self, target: &Target) -> Outcome<Target> {
+        let node = self.node();
+        let resources = &self.config()?.config.resources;
+        match target {
+            Target::Minor(minor) => self.volume_of(*minor),
+            Target::Peer { resource, peer, .. } => {
+                let configured = resources.iter().find(|one| one.name == *resource);
+                let Some((me, other)) = configured.and_then(|one| one.host(&node)) else {
+                    return Ok(target.clone());
+                };
+                if config::same_host(&other.name, peer) {
+                    return Ok(target.clone());
+                }
+                let why = match config::same_host(&me.name, peer) {
+                    true => "it is this host".to_owned(),
+                    false => format!("the other host of {resource} is {}", other.name),
+                };
+                Err(Failure::new(Exit::Usage, format!("{target}: {peer} is not its peer: {why}")))
+            }
+            _ => Ok(target.clone()),
+        }
+    }
+
+    /// The volume of this host whose device has that minor number: configured so, or up so.
+    fn volume_of(&self, minor: u32) -> Outcome<Target> {
+        let node = self.node();
+        for resource in &self.config()?.config.resources {
+            let Some((me, _)) = resource.host(&node) else { continue };
+            if let Some(volume) = me.volumes.iter().find(|volume| volume.minor == Some(minor)) {
+                return Ok(Target::Volume(resource.name.clone(), volume.id));
+            }
+        }
+        for status in self.statuses().unwrap_or_default() {
+            if let Some(volume) = status.volumes.iter().find(|v| v.minor == Some(minor)) {
+                return Ok(Target::Volume(status.name.clone(), volume.volume));
+            }
+        }
+        let file = self.global.config.display();
+        let text = format!("minor-{minor}: no device of this host has that number in {file}");
+        Err(Failure::new(Exit::Usage, text))
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -143,11 +201,31 @@ impl<'a> Context<'a> {
 
     fn mine<'r>(&self, resource: &'r Resource) -> Outcome<Mine<'r>> {
         let node = self.node();
-        if let Some((me, peer)) = resource.host(&node) {
-            return Ok(Mine { resource, me, peer });
-        }
         let [one, other] = &resource.hosts;
         let (name, place) = (&resource.name, &resource.defined_at);
+        match as_node(&node).place(resource) {
+            Place::Is(me, peer) => return Ok(Mine { resource, me, peer }),
+            Place::Both => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "{name}: this host has the addresses of both its hosts, {} and {} \
+                         ({place}); say which of them this is with --node ADDRESS:PORT or \
+                         REPD_NODE",
+                        one.name, other.name
+                    ),
+                ));
+            }
+            Place::Neither if resource.is_ignored_on(&node) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "{name}: `ignore-on` says that it is not for this host, {node} ({place})"
+                    ),
+                ));
+            }
+            Place::Neither => {}
+        }
         Err(Failure::new(
             Exit::Usage,
             format!(
@@ -166,17 +244,22 @@ impl<'a> Context<'a> {
         let trusted = self.global.node.is_some()
             || self.config()?.config.global.disable_ip_verification
             || mine.me.address.ip().is_unspecified();
-        // An address can be bound to if it is one of ours.
-        if trusted || UdpSocket::bind((mine.me.address.ip(), 0)).is_ok() {
+        if trusted || owns(mine.me.address.ip()) {
             return Ok(());
         }
         let (name, me) = (&mine.resource.name, &mine.me);
+        let loaded = self.config()?;
+        let shown = loaded.foreign_address(name, &me.name);
+        let shown = shown.map(|wrong| wrong.render(&loaded.sources)).unwrap_or_default();
         Err(Failure::new(
             Exit::Config,
             format!(
                 "{name}: the address {} of {} is not one of this host's; correct it ({}), give \
-                 it to this host, or set disable-ip-verification in global",
-                me.address, me.name, mine.resource.defined_at
+                 it to this host, or set disable-ip-verification in global\n{}",
+                me.address,
+                me.name,
+                mine.resource.defined_at,
+                shown.trim_end()
             ),
         ))
     }
@@ -254,12 +337,54 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// What verifies of a resource have found, or of one volume of it.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, or the resource is not up.
+    pub fn verified(
+        &self,
+        name: &str,
+        volume: Option<types::VolumeId>,
+    ) -> Outcome<Vec<VolumeVerify>> {
+        let command = Command::VerifyReport { resource: name.to_owned(), volume };
+        match self.client()?.call(command, note) {
+            Ok(Answer::Verified(found)) => Ok(found),
+            Ok(_) => Err(another_answer()),
+            Err(failure) => Err(from_daemon(failure).about(name)),
+        }
+    }
+
+    /// The configuration that a resource runs with, and which of its hosts this node is.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, or the resource is not up.
+    pub fn running(&self, name: &str) -> Outcome<(Resource, String)> {
+        let command = Command::Running { resource: name.to_owned() };
+        match self.client()?.call(command, note) {
+            Ok(Answer::Running { resource, node }) => match serde_json::from_value(resource) {
+                Ok(resource) => Ok((resource, node)),
+                Err(_) => Err(another_answer()),
+            },
+            Ok(_) => Err(another_answer()),
+            Err(failure) => Err(from_daemon(failure).about(name)),
+        }
+    }
+
     /// The resource of that name, if it is up.
     ///
     /// # Errors
     /// If the daemon cannot be reached.
     pub fn status_of(&self, name: &str) -> Outcome<Option<ResourceStatus>> {
-        Ok(self.statuses()?.into_iter().find(|status| status.name == name))
+        // Of that one only: there may be hundreds.
+        let command = Command::Status { resource: Some(name.to_owned()) };
+        match self.client()?.call(command, note) {
+            Ok(Answer::Status(statuses)) => {
+                Ok(statuses.into_iter().find(|status| status.name == name))
+            }
+            Ok(_) => Err(another_answer()),
+            Err(failure) if failure.exit == control::exit::USAGE => Ok(None),
+            Err(failure) => Err(from_daemon(failure)),
+        }
     }
 }
 
@@ -276,8 +401,20 @@ pub struct Done {
 ///
 /// # Errors
 /// As [`Context::config`].
-pub fn load(path: &Path) -> Outcome<Loaded> {
-    config::load(path, &config::FsLoader).map_err(|error| match error {
+pub fn load(path: &Path, candidates: Candidates<'_>) -> Outcome<Loaded> {
+    loaded(config::load_with(path, candidates, &config::FsLoader))
+}
+
+/// The same, with options of one resource that were given on the command line.
+///
+/// # Errors
+/// As [`Context::config`].
+pub fn load_given(path: &Path, resource: &str, given: &[Override]) -> Outcome<Loaded> {
+    loaded(config::load_given(path, resource, given, &config::FsLoader))
+}
+
+fn loaded(loaded: Result<Loaded, config::LoadError>) -> Outcome<Loaded> {
+    loaded.map_err(|error| match error {
         config::LoadError::Open { path, source } => Failure::new(
             Exit::Failed,
             format!(
@@ -290,6 +427,16 @@ pub fn load(path: &Path) -> Outcome<Loaded> {
             Failure::new(Exit::Config, report.to_string().trim_end())
         }
     })
+}
+
+/// This node, to be found among the hosts of a resource.
+pub fn as_node(name: &str) -> Node<'_> {
+    Node { name, owns: &owns }
+}
+
+/// Whether this host has an address: then it can be bound to.
+pub fn owns(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Where a daemon of this user has its control socket if nobody says otherwise: as `repd` chooses.

@@ -241,22 +241,31 @@ pub fn shown(generations: &Generations) -> GenerationsStatus {
     }
 }
 
-/// The version of DRBD whose metadata end a disk of that size, if it ends with such.
+/// The version of DRBD whose metadata are on a disk, if there are such.
 ///
-/// Its last block of 4 KiB is DRBD's superblock then, with a magic number at byte 60.
+/// Its superblock is a block of 4 KiB with a magic number at byte 60: the last one of a disk with
+/// internal metadata, the first one of each slot of 128 MiB of a device for metadata alone.
 ///
 /// # Errors
 /// If the disk cannot be read.
-pub fn drbd_metadata(disk: &Disk) -> Outcome<Option<&'static str>> {
+pub fn drbd_metadata(disk: &Disk, for_metadata: bool) -> Outcome<Option<&'static str>> {
     const BLOCK: u64 = 4096;
     const MAGIC_AT: usize = 60;
-    let Some(at) = (disk.bytes() / BLOCK * BLOCK).checked_sub(BLOCK) else { return Ok(None) };
-    let block = disk.read(ByteRange::new(at, BLOCK))?;
-    let magic: [u8; 4] = block[MAGIC_AT..MAGIC_AT + 4].try_into().expect("four bytes");
-    Ok(match u32::from_be_bytes(magic) {
-        0x8374_026A => Some("DRBD 8.0"),
-        0x8374_026B | 0x8374_026C => Some("DRBD 8.4"),
-        0x8374_026D => Some("DRBD 9"),
-        _ => None,
-    })
+    const SLOT: u64 = 128 << 20;
+    /// DRBD counts them in one byte.
+    const MAX_SLOTS: usize = 256;
+    let Some(last) = (disk.bytes() / BLOCK * BLOCK).checked_sub(BLOCK) else { return Ok(None) };
+    let slots = (0..=last).step_by(SLOT as usize).take(if for_metadata { MAX_SLOTS } else { 0 });
+    for at in slots.chain([last]) {
+        let block = disk.read(ByteRange::new(at, BLOCK))?;
+        let magic: [u8; 4] = block[MAGIC_AT..MAGIC_AT + 4].try_into().expect("four bytes");
+        let version = match u32::from_be_bytes(magic) {
+            0x8374_026A => "DRBD 8.0",
+            0x8374_026B | 0x8374_026C => "DRBD 8.4",
+            0x8374_026D => "DRBD 9",
+            _ => continue,
+        };
+        return Ok(Some(version));
+    }
+    Ok(None)
 }

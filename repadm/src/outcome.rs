@@ -14,7 +14,7 @@ pub enum Exit {
     /// A wait has timed out; or `outdate` has found a disk that is worth less already.
     Timeout = 5,
     /// Invalid configuration; no metadata, or metadata in the way; a disk that is missing or in
-    /// use; a command that is not built yet.
+    /// use.
     Config = 10,
     /// A change of state was refused.
     Refused = 11,
@@ -59,6 +59,11 @@ impl Failure {
     /// A failure with that message.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
         Self { exit, text: text.into() }
+    }
+
+    /// A failure whose words the person has read already.
+    pub fn said(exit: Exit) -> Self {
+        Self::new(exit, "")
     }
 
     /// The same, said about that resource or volume, unless the text begins with it already.

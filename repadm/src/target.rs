@@ -1,4 +1,5 @@
-//! What a command is about: `all`, a resource, or one volume of it.
+//! What a command is about: `all`, a resource, or one volume of it; or one of these by another name,
+//! its device's minor number or the peer that it is shared with.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,18 @@ pub enum Target {
     Resource(String),
     /// `RESOURCE/VOLUME`.
     Volume(String, VolumeId),
+    /// `minor-N`: the volume whose device has that minor number.
+    Minor(u32),
+    /// `RESOURCE:PEER` or `RESOURCE:PEER/VOLUME`: what is shared with that host. There is one peer,
+    /// so that is the resource, or one volume of it.
+    Peer {
+        /// The resource.
+        resource: String,
+        /// The other host.
+        peer: String,
+        /// One volume, or all of them.
+        volume: Option<VolumeId>,
+    },
 }
 
 /// Why a word is no target.
@@ -38,26 +51,43 @@ impl FromStr for Target {
         if word == "all" {
             return Ok(Self::All);
         }
-        if let Some(minor) = word.strip_prefix("minor-")
-            && minor.parse::<u32>().is_ok()
+        if let Some(Ok(minor)) =
+            word.strip_prefix("minor-").filter(|number| is_plain(number)).map(str::parse)
         {
-            return bad(format!(
-                "'{word}': volumes are named here as RESOURCE/VOLUME, not by their minor number"
-            ));
+            return Ok(Self::Minor(minor));
         }
-        let Some((name, number)) = word.split_once('/') else {
-            return Ok(Self::Resource(word.to_owned()));
+        let (name, volume) = match word.split_once('/') {
+            None => (word, None),
+            Some((name, number)) => match number.parse::<u16>() {
+                Ok(id) if id < u16::MAX && !name.is_empty() && is_plain(number) => {
+                    (name, Some(VolumeId(id)))
+                }
+                _ => {
+                    return bad(format!(
+                        "'{word}': after the slash comes a volume number, 0 to 65534, as in {}/0",
+                        if name.is_empty() { "r0" } else { name }
+                    ));
+                }
+            },
         };
-        match number.parse::<u16>() {
-            Ok(number) if number < u16::MAX && !name.is_empty() => {
-                Ok(Self::Volume(name.to_owned(), VolumeId(number)))
-            }
-            _ => bad(format!(
-                "'{word}': after the slash comes a volume number, 0 to 65534, as in {}/0",
-                if name.is_empty() { "r0" } else { name }
+        match (name.split_once(':'), volume) {
+            (None, None) => Ok(Self::Resource(name.to_owned())),
+            (None, Some(volume)) => Ok(Self::Volume(name.to_owned(), volume)),
+            (Some((resource, peer)), _) if resource.is_empty() || peer.is_empty() => bad(format!(
+                "'{word}': a resource stands before the colon and its other host behind it, as in \
+                 r0:beta; a volume is RESOURCE/VOLUME"
             )),
+            (Some((resource, peer)), volume) => {
+                Ok(Self::Peer { resource: resource.to_owned(), peer: peer.to_owned(), volume })
+            }
         }
     }
+}
+
+/// Whether that is the one spelling of a number: no sign, no zeros before it.
+fn is_plain(number: &str) -> bool {
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (number == "0" || !number.starts_with('0'))
 }
 
 impl fmt::Display for Target {
@@ -66,6 +96,11 @@ impl fmt::Display for Target {
             Self::All => f.write_str("all"),
             Self::Resource(name) => f.write_str(name),
             Self::Volume(name, volume) => write!(f, "{name}/{volume}"),
+            Self::Minor(minor) => write!(f, "minor-{minor}"),
+            Self::Peer { resource, peer, volume: None } => write!(f, "{resource}:{peer}"),
+            Self::Peer { resource, peer, volume: Some(volume) } => {
+                write!(f, "{resource}:{peer}/{volume}")
+            }
         }
     }
 }
@@ -96,7 +131,8 @@ impl fmt::Display for Chosen {
 }
 
 /// The targets in order, each once, with `all` spelled out. `exists` finds names that are not
-/// configured but up.
+/// configured but up. Minor numbers mean nothing here: who knows the devices has put volumes in their
+/// place.
 ///
 /// # Errors
 /// The name of a resource that is neither configured nor up.
@@ -120,6 +156,8 @@ pub fn choose(
             }
             Target::Resource(name) => (name, None),
             Target::Volume(name, volume) => (name, Some(*volume)),
+            Target::Peer { resource, volume, .. } => (resource, *volume),
+            Target::Minor(_) => return Err(target.to_string()),
         };
         if !configured.contains(&name.as_str()) && !exists(name) {
             return Err(name.clone());
@@ -169,11 +207,27 @@ mod tests {
         assert_eq!(parse("r0"), Ok(Target::Resource("r0".into())));
         assert_eq!(parse("r0/17"), Ok(Target::Volume("r0".into(), VolumeId(17))));
         assert_eq!(parse("minor-x"), Ok(Target::Resource("minor-x".into())));
-        for bad in ["", "r0/", "/0", "r0/65535", "r0/-1", "r0/0/1", "minor-1"] {
+        assert_eq!(parse("minor-7"), Ok(Target::Minor(7)));
+        let peer = |volume| Target::Peer { resource: "r0".into(), peer: "beta".into(), volume };
+        assert_eq!(parse("r0:beta"), Ok(peer(None)));
+        assert_eq!(parse("r0:beta/1"), Ok(peer(Some(VolumeId(1)))));
+        for bad in [
+            "",
+            "r0/+0",
+            "r0/00",
+            "r0/",
+            "/0",
+            "r0/65535",
+            "r0/-1",
+            "r0/0/1",
+            "r0:",
+            ":beta",
+            "r0:beta/x",
+        ] {
             let why = parse(bad).expect_err(bad);
             assert!(why.contains("RESOURCE/VOLUME") || why.contains("/0"), "{bad}: {why}");
         }
-        for word in ["all", "r0", "r0/17"] {
+        for word in ["all", "r0", "r0/17", "minor-7", "r0:beta", "r0:beta/1"] {
             assert_eq!(parse(word).map(|target| target.to_string()), Ok(word.into()));
         }
     }
@@ -189,7 +243,9 @@ mod tests {
         assert_eq!(names(&["all"]), Ok("r0 r1".into()));
         assert_eq!(names(&["r1", "all", "r1"]), Ok("r1 r0".into()));
         assert_eq!(names(&["r1/0", "r1/1", "old"]), Ok("r1/0 r1/1 old".into()));
+        assert_eq!(names(&["r0:beta", "r0", "r1:alpha/1"]), Ok("r0 r1/1".into()));
         assert_eq!(names(&["r0", "nosuch"]), Err("nosuch".into()));
+        assert_eq!(names(&["minor-1"]), Err("minor-1".into()));
     }
 
     #[test]

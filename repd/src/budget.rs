@@ -18,8 +18,10 @@ use storage::{AlignedBuf, BufferPool};
 /// before it stops reading requests: so much that two of the longest writes go on at once. Each may be
 /// overdrawn by one request of each resource, of at most 64 MiB, mostly of 32, and what the peer's
 /// clients write comes on top, bounded there in the same way: three times 65 MiB. With that, and what
-/// the pools of buffers keep, a daemon of one busy resource stays below 256 MiB.
+/// the stock of buffers keeps, a daemon of one busy resource stays below 256 MiB.
 const LIMIT_BYTES: usize = 33 << 20;
+/// How much memory a daemon keeps for the next requests, of whichever resource: one of the longest.
+const POOL_BYTES: usize = 32 << 20;
 /// How many bytes a daemon holds of requests, and of answers without data, besides.
 const REQUESTS_BYTES: usize = 8 << 20;
 
@@ -32,6 +34,8 @@ pub(crate) struct Budgets {
     pub(crate) answers: Arc<Budget>,
     /// For requests, until their answers are sent.
     pub(crate) requests: Arc<Budget>,
+    /// Where the buffers of all resources come from: what one has no use for serves the others.
+    pub(crate) pool: BufferPool,
 }
 
 impl Budgets {
@@ -40,6 +44,7 @@ impl Budgets {
             payloads: Budget::new(LIMIT_BYTES),
             answers: Budget::new(LIMIT_BYTES),
             requests: Budget::new(REQUESTS_BYTES),
+            pool: BufferPool::new(POOL_BYTES),
         }
     }
 }
@@ -180,6 +185,17 @@ mod tests {
         drop(large);
         assert!(flag.0.load(Ordering::SeqCst));
         assert!(budget.poll_room(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn what_one_resource_gives_back_serves_the_others_and_what_is_kept_is_bounded() {
+        let budgets = Budgets::new();
+        let resources: Vec<_> = (0..200).map(|_| budgets.clone()).collect();
+        let address = resources[0].pool.alloc(1 << 20).as_ptr();
+        assert_eq!(resources[1].pool.alloc(1 << 20).as_ptr(), address);
+        let busy: Vec<_> = resources.iter().map(|one| one.pool.alloc(1 << 20)).collect();
+        drop(busy);
+        assert!(budgets.pool.kept_bytes() <= POOL_BYTES, "{}", budgets.pool.kept_bytes());
     }
 
     #[test]

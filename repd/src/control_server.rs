@@ -1,9 +1,11 @@
 //! Serves the control socket.
 
 use crate::daemon::Daemon;
-use crate::waits::{Goal, wait};
+use crate::entry::Entry;
+use crate::waits::{self, Goal};
 use crate::watch;
-use control::{Answer, Command, Failure, Reply, Request, frame};
+use control::{Answer, Command, Failure, Patience, Reply, Request, WaitLimit, frame};
+use replicator::Resize;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,8 +77,13 @@ async fn converse(mut stream: UnixStream, peer: Asker, daemon: &Rc<Daemon>) -> i
                         _ = read.read(&mut early) => Ok(()),
                     };
                 }
+                let waiting = waiting(daemon, &command);
+                if let Some(Ok(waiting)) = &waiting {
+                    write.write_all(&frame::encode(&Reply::Waiting(waiting.limit))?).await?;
+                }
+                let is_wait = waiting.is_some();
                 tokio::select! {
-                    answer = execute(daemon, &command) => match answer {
+                    answer = execute(daemon, &command, waiting) => match answer {
                         Ok((notes, answer)) => {
                             for note in notes {
                                 write.write_all(&frame::encode(&Reply::Note(note))?).await?;
@@ -87,7 +94,7 @@ async fn converse(mut stream: UnixStream, peer: Asker, daemon: &Rc<Daemon>) -> i
                     },
                     // Whoever waits may hang up, and then the waiting ends. Nothing else may be
                     // sent before the answer.
-                    _ = read.read(&mut early), if is_wait(&command) => return Ok(()),
+                    _ = read.read(&mut early), if is_wait => return Ok(()),
                 }
             }
             Err(error) => Reply::Failed(error.into()),
@@ -101,25 +108,60 @@ async fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     stream.write_all(&frame::encode(reply)?).await
 }
 
-const fn is_wait(command: &Command) -> bool {
-    matches!(command, Command::WaitConnect { .. } | Command::WaitSync { .. })
+/// What somebody waits for, and how long.
+struct Waiting {
+    entry: Rc<Entry>,
+    goal: Goal,
+    limit: WaitLimit,
+    after_split_brain: bool,
 }
 
-async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>, Answer), Failure> {
+impl Waiting {
+    async fn end(self) -> Result<(), Failure> {
+        waits::wait(&self.entry, self.goal, self.limit, self.after_split_brain).await
+    }
+}
+
+/// The wait that a command is, if it is one.
+fn waiting(daemon: &Daemon, command: &Command) -> Option<Result<Waiting, Failure>> {
+    let (resource, goal, patience): (_, _, &Patience) = match command {
+        Command::WaitConnect { resource, patience } => (resource, Goal::Connected, patience),
+        Command::WaitSync { resource, volume, patience } => {
+            (resource, Goal::InSync(*volume), patience)
+        }
+        _ => return None,
+    };
+    Some(daemon.entry(resource).map(|entry| {
+        let limit = waits::limit(&entry, patience);
+        Waiting { entry, goal, limit, after_split_brain: patience.wait_after_sb }
+    }))
+}
+
+async fn execute(
+    daemon: &Rc<Daemon>,
+    command: &Command,
+    waiting: Option<Result<Waiting, Failure>>,
+) -> Result<(Vec<String>, Answer), Failure> {
     let mut notes = Vec::new();
     match command {
         Command::Version => return Ok((notes, Answer::Version(daemon.version()))),
         Command::Status { resource } => {
             return Ok((notes, Answer::Status(daemon.status(resource.as_deref()).await?)));
         }
-        Command::Up { resource, node } => {
-            notes = daemon.up(resource.clone(), node.clone()).await?;
+        Command::Up { resource, node, spare } => {
+            notes = daemon.up(resource.clone(), node.clone(), *spare).await?;
+        }
+        Command::Reconfigure { resource, node } => {
+            notes = daemon.reconfigure(resource.clone(), node.clone()).await?;
         }
         Command::Down { resource, force } => daemon.down(resource, *force).await?,
         Command::Attach { resource, volume, config } => {
             daemon.attach(resource, *volume, config.clone()).await?;
         }
         Command::Detach { resource, volume } => daemon.detach(resource, *volume).await?,
+        Command::Volumes { resource, volume, order } => {
+            daemon.volumes(resource, *volume, *order).await?;
+        }
         Command::Connect { resource, discard_my_data } => {
             daemon.connect(resource, *discard_my_data).await?;
         }
@@ -127,17 +169,37 @@ async fn execute(daemon: &Rc<Daemon>, command: &Command) -> Result<(Vec<String>,
             let report = daemon.split_brain(resource).await?;
             return Ok((notes, Answer::SplitBrain(Box::new(report))));
         }
+        Command::Running { resource } => {
+            let (resource, node) = daemon.running(resource)?;
+            return Ok((notes, Answer::Running { resource, node }));
+        }
+        Command::Resize { resource, volume, size, assume_clean, assume_peer_has_space } => {
+            let (volume, size) = (*volume, *size);
+            let (assume_clean, assume_peer_has_space) = (*assume_clean, *assume_peer_has_space);
+            let order = Resize { volume, size, assume_clean, assume_peer_has_space };
+            daemon.resize(resource, order).await?;
+        }
+        Command::WasSize { resource, volume, bytes } => {
+            daemon.was_size(resource, *volume, *bytes)?;
+        }
         Command::Outdate { resource } => daemon.outdate(resource).await?,
+        Command::Verify { resource, volume, start, stop } => {
+            daemon.verify(resource, *volume, *start, *stop).await?;
+        }
+        Command::CancelVerify { resource, volume } => {
+            daemon.cancel_verify(resource, *volume).await?;
+        }
+        Command::VerifyReport { resource, volume } => {
+            let found = daemon.verified(resource, *volume).await?;
+            return Ok((notes, Answer::Verified(found)));
+        }
         Command::SuspendIo { resource } => daemon.suspend_io(resource, true).await?,
         Command::ResumeIo { resource } => daemon.suspend_io(resource, false).await?,
         Command::Disconnect { resource } => daemon.disconnect(resource).await?,
         Command::Primary { resource, force } => notes = daemon.primary(resource, *force).await?,
         Command::Secondary { resource, force } => daemon.secondary(resource, *force).await?,
-        Command::WaitConnect { resource, timeout } => {
-            wait(&*daemon.entry(resource)?, Goal::Connected, *timeout).await?;
-        }
-        Command::WaitSync { resource, volume, timeout } => {
-            wait(&*daemon.entry(resource)?, Goal::InSync(*volume), *timeout).await?;
+        Command::WaitConnect { .. } | Command::WaitSync { .. } => {
+            waiting.expect("a wait is looked at before it begins")?.end().await?;
         }
         Command::Watch => unreachable!("a watcher is told until it hangs up"),
         Command::Shutdown => daemon.ask_to_stop(),
@@ -150,7 +212,7 @@ mod tests {
     use super::*;
     use crate::daemon::Origin;
     use crate::testing::{self, daemon};
-    use control::{HelperEvent, ResourceStatus, exit};
+    use control::{HelperEvent, ResourceStatus, Spare, exit};
     use tokio::task::LocalSet;
     use types::ConnectionState;
 
@@ -199,13 +261,31 @@ mod tests {
             for command in [
                 Command::Connect { resource: "r0".into(), discard_my_data: false },
                 Command::Status { resource: Some("r0".into()) },
-                Command::WaitConnect { resource: "r0".into(), timeout: None },
+                Command::Running { resource: "r0".into() },
+                Command::WaitConnect { resource: "r0".into(), patience: Patience::default() },
             ] {
                 let reply = ask(&mut stream, &request(command)).await;
                 let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
                 assert_eq!(failure.exit, exit::USAGE);
                 assert!(failure.text.contains("repadm up r0"), "{failure}");
             }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_told_whole() {
+        with_daemon(async |mut stream, daemon| {
+            let resource = testing::resource_on_any_port("r0");
+            daemon.create(resource.clone(), "alpha".into(), Origin::Asked).await.unwrap();
+            let running = Command::Running { resource: "r0".into() };
+            let reply = ask(&mut stream, &request(running)).await;
+            let Reply::Done(Answer::Running { resource: told, node }) = reply else {
+                panic!("{reply:?}")
+            };
+            assert_eq!(serde_json::from_value::<config::Resource>(told).unwrap(), resource);
+            assert_eq!(node, "alpha");
+            daemon.down("r0", false).await.unwrap();
         })
         .await;
     }
@@ -253,7 +333,11 @@ mod tests {
             let reply = ask(&mut stream, &frame::encode(&other).unwrap()).await;
             let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
             assert!(failure.text.contains("99"), "{failure}");
-            let up = Command::Up { resource: serde_json::json!({"name": 7}), node: "a".into() };
+            let up = Command::Up {
+                resource: serde_json::json!({"name": 7}),
+                node: "a".into(),
+                spare: Spare::default(),
+            };
             assert!(matches!(ask(&mut stream, &request(up)).await, Reply::Failed(_)));
             let version = ask(&mut stream, &request(Command::Version)).await;
             assert!(matches!(version, Reply::Done(Answer::Version(_))));
@@ -266,12 +350,33 @@ mod tests {
         with_daemon(async |mut stream, daemon| {
             for node in ["beta", "gamma"] {
                 let resource = serde_json::to_value(testing::resource("r0")).unwrap();
-                let up = Command::Up { resource, node: node.into() };
+                let up = Command::Up { resource, node: node.into(), spare: Spare::default() };
                 let reply = ask(&mut stream, &request(up)).await;
                 let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
                 assert_eq!(failure.exit, exit::CONFIG, "{failure}");
             }
             assert!(daemon.resources().is_empty());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_daemon_with_a_name_can_be_any_floating_host() {
+        with_daemon(async |mut stream, daemon| {
+            let mut resource = testing::resource_on_any_port("r0");
+            resource.hosts[1].address.set_ip([127, 0, 0, 2].into());
+            for host in &mut resource.hosts {
+                host.name = host.address.to_string();
+                host.volumes[0].disk = None;
+            }
+            let node = resource.hosts[0].name.clone();
+            let up = Command::Up {
+                resource: serde_json::to_value(resource).unwrap(),
+                node,
+                spare: Spare::default(),
+            };
+            let reply = ask(&mut stream, &request(up)).await;
+            assert_eq!(daemon.resources().len(), 1, "{reply:?}");
         })
         .await;
     }

@@ -12,7 +12,8 @@ use crate::resource::{Ended, Order, Resource};
 use crate::state_dir::{Remembered, StateDir, StateError};
 use crate::tls::Certificates;
 use crate::watch::News;
-use control::{DaemonVersion, Failure, SplitBrainReport, exit};
+use control::{DaemonVersion, Failure, Spare, SplitBrainReport, VolumeOrder, VolumeVerify, exit};
+use replicator::Resize;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ use types::{Role, VolumeId};
 
 /// How long the client that a node was promoted for may take to finish its negotiation.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+/// So many former ends of a disk are looked at.
+const ENDS_MAX: usize = 4;
 
 /// Why a resource comes up.
 #[derive(Clone, Copy, Debug)]
@@ -123,25 +126,35 @@ impl Daemon {
         self: &Rc<Self>,
         resource: serde_json::Value,
         node: String,
+        spare: Spare,
     ) -> Result<Vec<String>, Failure> {
         let resource = decode(resource)?;
-        if let Some(own) = self.node.as_deref().filter(|own| !config::same_host(own, &node)) {
+        if let Some(own) = self.node.as_deref().filter(|own| !config::may_be(own, &node)) {
             let text = format!("this daemon is node «{own}», and was asked as node «{node}»");
             return Err(Failure::new(exit::CONFIG, text));
         }
         let name = resource.name.clone();
         let mut notes = Vec::new();
         let (entry, is_new) = self.create(resource.clone(), node, Origin::Asked).await?;
+        notes.extend(self.unused_sockets(&resource));
         let _turn = entry.turn.lock().await;
-        if entry.remembered.borrow().resource != resource {
+        // Where it is written is no difference.
+        let mut running = entry.remembered.borrow().resource.clone();
+        running.defined_at.clone_from(&resource.defined_at);
+        if running != resource {
             notes.push(format!(
                 "{name}: it is up with another configuration than the file has now; \
-                 «repadm down {name}» and «repadm up {name}» apply the new one"
+                 «repadm adjust {name}» applies the new one"
             ));
         }
         self.change(&entry, |remembered| {
-            remembered.connect = true;
-            remembered.detached.clear();
+            // What is spared of one that is up already stays as it is.
+            remembered.connect = !spare.link || remembered.connect && !is_new;
+            if !spare.disks {
+                remembered.detached.clear();
+            } else if is_new {
+                remembered.detached = entry.volumes();
+            }
         })?;
         let done = entry.bring_up().await;
         if done.is_err() && is_new {
@@ -174,21 +187,25 @@ impl Daemon {
         let (handlers, waiting) = Handlers::new();
         tokio::task::spawn_local(handler::serve(waiting, self.news.clone()));
         let budgets = self.budgets.clone();
-        let handle = Resource::start(resource.clone(), &node, budgets, handlers).await?;
+        let ends = self.state.ends();
+        let handle = Resource::start(resource.clone(), &node, budgets, handlers, ends).await?;
         let remembered = Remembered {
             resource,
             node,
             intended_role,
             connect: true,
             detached: Vec::new(),
+            sync_paused: Vec::new(),
             boot_id: self.boot_id.clone(),
         };
         let entry = Rc::new(Entry {
             resource: handle,
             restoring: watch::Sender::new(false),
             remembered: RefCell::new(remembered),
+            is_saved: Cell::new(false),
             auto_promoted: Cell::new(false),
             turn: Mutex::new(()),
+            link_turn: Mutex::new(()),
         });
         self.entries.borrow_mut().insert(entry.name().to_owned(), entry.clone());
         let (watched, news) = (entry.resource.clone(), self.news.clone());
@@ -221,6 +238,7 @@ impl Daemon {
         }
         self.state.forget(entry.name()).map_err(state_failure)?;
         self.entries.borrow_mut().remove(entry.name());
+        self.close_unused_sockets();
         self.news.changed();
         tracing::info!(resource = entry.name(), "down");
         Ok(())
@@ -247,6 +265,25 @@ impl Daemon {
         Ok(())
     }
 
+    /// The disk of a volume was so large when it was used last. What is remembered of it is looked at,
+    /// too: if the operator is wrong, nothing is lost by it.
+    pub(crate) fn was_size(&self, name: &str, volume: VolumeId, bytes: u64) -> Result<(), Failure> {
+        let ends = self.state.ends();
+        let others = ends.get(name, volume).into_iter().filter(|end| *end != bytes);
+        let all: Vec<u64> = std::iter::once(bytes).chain(others).take(ENDS_MAX).collect();
+        ends.put(name, volume, &all).map_err(|error| {
+            Failure::failed(format!("{name}/{volume}: its size cannot be remembered: {error}"))
+        })
+    }
+
+    /// Grows a volume of a resource. Not in turn: nothing of it is remembered here, and an order that
+    /// waits for the peer must not keep anybody from leaving it.
+    pub(crate) async fn resize(&self, name: &str, order: Resize) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        entry.select(Some(order.volume))?;
+        entry.resource.order(Order::Resize(order)).await
+    }
+
     /// Lets the disks of a resource go, or one.
     pub(crate) async fn detach(&self, name: &str, volume: Option<VolumeId>) -> Result<(), Failure> {
         let entry = self.entry(name)?;
@@ -261,10 +298,39 @@ impl Daemon {
         Ok(())
     }
 
+    /// An order about the volumes of a resource, or one. In turn if it is remembered; others wait for
+    /// the peer, and must not keep anybody from leaving it.
+    pub(crate) async fn volumes(
+        &self,
+        name: &str,
+        volume: Option<VolumeId>,
+        order: VolumeOrder,
+    ) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        let paused = match order {
+            VolumeOrder::PauseSync => Some(true),
+            VolumeOrder::ResumeSync => Some(false),
+            _ => None,
+        };
+        let _turn = match paused {
+            Some(_) => Some(entry.turn.lock().await),
+            None => None,
+        };
+        for volume in entry.select(volume)? {
+            entry.resource.order(Order::Volume(volume, order)).await?;
+            let Some(paused) = paused else { continue };
+            self.change(&entry, |remembered| {
+                remembered.sync_paused.retain(|of| *of != volume);
+                remembered.sync_paused.extend(paused.then_some(volume));
+            })?;
+        }
+        Ok(())
+    }
+
     /// Seeks the peer.
     pub(crate) async fn connect(&self, name: &str, discard_my_data: bool) -> Result<(), Failure> {
         let entry = self.entry(name)?;
-        let _turn = entry.turn.lock().await;
+        let _turn = entry.link_turn.lock().await;
         entry.resource.order(Order::Connect { discard_my_data }).await?;
         self.change(&entry, |remembered| remembered.connect = true)
     }
@@ -274,11 +340,58 @@ impl Daemon {
         self.entry(name)?.resource.inspect().await
     }
 
-    /// Takes the local copies for Outdated.
+    /// The configuration that a resource runs with, and which of its hosts this node is.
+    pub(crate) fn running(&self, name: &str) -> Result<(serde_json::Value, String), Failure> {
+        let Remembered { resource, node, .. } = self.entry(name)?.remembered();
+        let resource = serde_json::to_value(resource)
+            .map_err(|error| Failure::failed(format!("{name}: it does not encode: {error}")))?;
+        Ok((resource, node))
+    }
+
+    /// Takes the local copies for Outdated. Not in turn, as with [`Self::resize`].
     pub(crate) async fn outdate(&self, name: &str) -> Result<(), Failure> {
+        self.entry(name)?.resource.order(Order::Outdate).await
+    }
+
+    /// Has the copies compared.
+    pub(crate) async fn verify(
+        &self,
+        name: &str,
+        volume: Option<VolumeId>,
+        start: u64,
+        stop: Option<u64>,
+    ) -> Result<(), Failure> {
         let entry = self.entry(name)?;
-        let _turn = entry.turn.lock().await;
-        entry.resource.order(Order::Outdate).await
+        for volume in entry.select(volume)? {
+            entry.resource.order(Order::Verify { volume, start, stop }).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a verify.
+    pub(crate) async fn cancel_verify(
+        &self,
+        name: &str,
+        volume: Option<VolumeId>,
+    ) -> Result<(), Failure> {
+        let entry = self.entry(name)?;
+        for volume in entry.select(volume)? {
+            entry.resource.order(Order::CancelVerify(volume)).await?;
+        }
+        Ok(())
+    }
+
+    /// What verifies have found.
+    pub(crate) async fn verified(
+        &self,
+        name: &str,
+        volume: Option<VolumeId>,
+    ) -> Result<Vec<VolumeVerify>, Failure> {
+        let entry = self.entry(name)?;
+        let selected = entry.select(volume)?;
+        let mut found = entry.resource.verified().await?;
+        found.retain(|verify| selected.contains(&verify.volume));
+        Ok(found)
     }
 
     /// Lets I/O stand still, or go on. Not in turn: an order that waits for I/O must not keep it
@@ -291,7 +404,7 @@ impl Daemon {
     /// Leaves the peer.
     pub(crate) async fn disconnect(&self, name: &str) -> Result<(), Failure> {
         let entry = self.entry(name)?;
-        let _turn = entry.turn.lock().await;
+        let _turn = entry.link_turn.lock().await;
         entry.resource.order(Order::Disconnect).await?;
         self.change(&entry, |remembered| remembered.connect = false)
     }
@@ -387,17 +500,22 @@ impl Daemon {
     }
 
     /// Changes what is remembered of a resource; durable when this returns.
-    fn change(&self, entry: &Entry, change: impl FnOnce(&mut Remembered)) -> Result<(), Failure> {
+    pub(crate) fn change(
+        &self,
+        entry: &Entry,
+        change: impl FnOnce(&mut Remembered),
+    ) -> Result<(), Failure> {
         let mut remembered = entry.remembered.borrow().clone();
         change(&mut remembered);
+        // Hundreds of resources that are brought back would each wait for the disk, for nothing.
+        if entry.is_saved.get() && remembered == *entry.remembered.borrow() {
+            return Ok(());
+        }
+        entry.is_saved.set(false);
         self.state.save(&remembered).map_err(state_failure)?;
+        entry.is_saved.set(true);
         entry.remembered.replace(remembered);
         Ok(())
-    }
-
-    /// As [`Daemon::change`], for what was brought back from the state directory.
-    pub(crate) fn remember(&self, entry: &Entry, remembered: Remembered) -> Result<(), Failure> {
-        self.change(entry, |current| *current = remembered)
     }
 }
 
@@ -435,7 +553,7 @@ async fn promote_for_clients(entry: Rc<Entry>, promoted: oneshot::Sender<Result<
     }
 }
 
-fn decode(resource: serde_json::Value) -> Result<config::Resource, Failure> {
+pub(crate) fn decode(resource: serde_json::Value) -> Result<config::Resource, Failure> {
     serde_json::from_value(resource).map_err(|error| {
         Failure::failed(format!(
             "the resource does not decode: {error}; use the repadm that was installed with this \

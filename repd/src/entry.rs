@@ -2,7 +2,7 @@
 
 use crate::resource::{Order, Resource};
 use crate::state_dir::Remembered;
-use control::{Failure, exit};
+use control::{Failure, VolumeOrder, exit};
 use std::cell::{Cell, Ref, RefCell};
 use tokio::sync::{Mutex, watch};
 use types::VolumeId;
@@ -13,10 +13,14 @@ pub(crate) struct Entry {
     /// Whether it is still being brought back after a restart of the daemon.
     pub(crate) restoring: watch::Sender<bool>,
     pub(crate) remembered: RefCell<Remembered>,
+    /// Whether the state directory has that.
+    pub(crate) is_saved: Cell<bool>,
     /// It is Primary for its clients' sake, until the last of them goes.
     pub(crate) auto_promoted: Cell<bool>,
-    /// Held while an order is under way.
+    /// Held while an order is under way whose outcome is remembered.
     pub(crate) turn: Mutex<()>,
+    /// The same for connect and disconnect: whoever waits for the peer can be helped by these alone.
+    pub(crate) link_turn: Mutex<()>,
 }
 
 impl Entry {
@@ -44,6 +48,12 @@ impl Entry {
         self.remembered.borrow().clone()
     }
 
+    /// It is what the state directory has: it was read from there.
+    pub(crate) fn brought_back(&self, remembered: Remembered) {
+        self.remembered.replace(remembered);
+        self.is_saved.set(true);
+    }
+
     /// Attaches the disks and seeks the peer, but for what was detached or disconnected by order.
     pub(crate) async fn bring_up(&self) -> Result<(), Failure> {
         let remembered = self.remembered();
@@ -56,7 +66,12 @@ impl Entry {
                 self.resource.order(Order::Attach(Box::new(volume.clone()))).await?;
             }
         }
-        if remembered.connect {
+        for &volume in &remembered.sync_paused {
+            self.resource.order(Order::Volume(volume, VolumeOrder::PauseSync)).await?;
+        }
+        // Somebody may have left the peer meanwhile.
+        let _turn = self.link_turn.lock().await;
+        if self.remembered.borrow().connect {
             self.resource.order(Order::Connect { discard_my_data: false }).await?;
         }
         Ok(())

@@ -12,6 +12,7 @@ mod budget;
 mod clock;
 mod control_server;
 mod daemon;
+mod ends;
 mod entry;
 mod exports;
 mod handler;
@@ -21,8 +22,10 @@ mod nbd_listener;
 mod nbd_service;
 mod negotiating;
 pub mod options;
+mod reconfigure;
 mod resource;
 mod restore;
+mod resync_queue;
 mod serving;
 mod sockets;
 mod state_dir;
@@ -91,6 +94,8 @@ async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result
     }
     // What is brought back is known by name before a client can ask for it.
     daemon.nbd.open();
+    let at_once = options.max_parallel_resyncs.map_or(usize::MAX, |most| most.get());
+    tokio::task::spawn_local(resync_queue::keep(daemon.clone(), at_once));
     tokio::task::spawn_local(control_server::serve(control, daemon.clone()));
     if options.kernel_attach == KernelAttach::Auto {
         tracing::info!("kernel attach is not built yet: clients connect to the NBD URIs");

@@ -8,6 +8,7 @@ use crate::options::NbdAddress;
 use control::{Failure, exit};
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use tokio::sync::watch;
@@ -25,6 +26,8 @@ struct Served {
     address: NbdAddress,
     /// Nothing if whoever made the socket has seen to that.
     access: Option<Access>,
+    /// Whether it is there for resources that ask for it, and for as long as one does.
+    for_resources: bool,
     task: AbortHandle,
 }
 
@@ -63,6 +66,39 @@ impl NbdService {
         Ok(())
     }
 
+    /// As [`Self::serve`], on a TCP address for a resource.
+    pub(crate) fn serve_tcp(
+        &self,
+        daemon: &Rc<Daemon>,
+        address: SocketAddr,
+    ) -> Result<(), Failure> {
+        self.serve_for_resource(daemon, &NbdAddress::Tcp(address), Access::PRIVATE)
+    }
+
+    fn serve_for_resource(
+        &self,
+        daemon: &Rc<Daemon>,
+        address: &NbdAddress,
+        access: Access,
+    ) -> Result<(), Failure> {
+        let before = self.served.borrow().len();
+        self.serve(daemon, address, access)?;
+        self.served.borrow_mut()[before..].iter_mut().for_each(|new| new.for_resources = true);
+        Ok(())
+    }
+
+    /// Closes what is there for resources only, and is not among these.
+    pub(crate) fn close_unused(&self, wanted: &[NbdAddress]) {
+        self.served.borrow_mut().retain(|served| {
+            let stays = !served.for_resources || wanted.contains(&served.address);
+            if !stays {
+                tracing::info!(address = %served.address, "serving NBD no more: nobody asks for it");
+                served.task.abort();
+            }
+            stays
+        });
+    }
+
     /// As [`Self::serve`], on a Unix socket for `resource`. If the socket is there with other
     /// permissions it gets these, unless the resource `user` wants it as it is.
     pub(crate) fn serve_shared(
@@ -78,7 +114,7 @@ impl NbdService {
         let mut all = self.served.borrow_mut();
         let Some(served) = all.iter_mut().find(|served| served.address == address) else {
             drop(all);
-            return self.serve(daemon, &address, access);
+            return self.serve_for_resource(daemon, &address, access);
         };
         let Some(current) = served.access.filter(|&current| current != access) else {
             return Ok(());
@@ -124,7 +160,8 @@ impl NbdService {
             }
         };
         let task = tokio::task::spawn_local(serve).abort_handle();
-        self.served.borrow_mut().push(Served { address, access, task });
+        let for_resources = false;
+        self.served.borrow_mut().push(Served { address, access, for_resources, task });
     }
 
     /// Listens no more, and closes whatever negotiates.

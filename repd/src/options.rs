@@ -3,6 +3,7 @@
 use clap::{Parser, ValueEnum};
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -38,6 +39,9 @@ pub struct Options {
     /// Whether `primary` attaches the device to this machine's kernel
     #[arg(long, value_enum, default_value_t = KernelAttach::Auto)]
     pub kernel_attach: KernelAttach,
+    /// How many resyncs run at once; the others wait their turn [default: all]
+    #[arg(long, value_name = "N")]
+    pub max_parallel_resyncs: Option<NonZeroUsize>,
     /// The form of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,

@@ -26,7 +26,7 @@ pub(crate) async fn restore_all(daemon: &Rc<Daemon>) -> anyhow::Result<()> {
         match daemon.create(resource, node, Origin::Restored(intended_role)).await {
             Ok((entry, _)) => {
                 tracing::info!(resource = name, %intended_role, "bringing back what was up");
-                daemon.remember(&entry, remembered).map_err(anyhow::Error::new)?;
+                entry.brought_back(remembered);
                 entry.restoring.send_replace(true);
                 let daemon = daemon.clone();
                 tokio::task::spawn_local(async move {
@@ -78,5 +78,58 @@ async fn promote_again(daemon: &Rc<Daemon>, entry: &Rc<Entry>) -> Result<(), Fai
                 return Err(Failure::failed(text));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state_dir::StateDir;
+    use crate::testing;
+    use std::os::unix::fs::MetadataExt;
+    use tokio::task::LocalSet;
+
+    /// One that was up in the boot of that id; it has no disk to attach, and seeks nobody.
+    fn remembered(name: &str, boot_id: &str) -> Remembered {
+        let mut resource = testing::resource_on_any_port(name);
+        resource.hosts.iter_mut().flat_map(|host| &mut host.volumes).for_each(|volume| {
+            volume.disk = None;
+        });
+        Remembered {
+            resource,
+            node: "alpha".into(),
+            intended_role: Role::Secondary,
+            connect: false,
+            detached: Vec::new(),
+            sync_paused: Vec::new(),
+            boot_id: boot_id.into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_up_in_this_boot_comes_back_and_what_was_before_it_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        state.save(&remembered("before", "another boot")).unwrap();
+        state.save(&remembered("now", "boot")).unwrap();
+        drop(state);
+        let daemon = testing::daemon(directory.path());
+        let files = directory.path().join("resources");
+        let inode = || files.join("now").metadata().unwrap().ino();
+        let saved = inode();
+        let run = async {
+            restore_all(&daemon).await.unwrap();
+            let up: Vec<_> = daemon.resources();
+            assert_eq!(up.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["now"]);
+            let mut restoring = up[0].restoring.subscribe();
+            restoring.wait_for(|restoring| !restoring).await.unwrap();
+            assert!(!files.join("before").exists());
+            // What the directory has is not written again: that would be hundreds of flushes.
+            daemon.secondary("now", false).await.unwrap();
+            assert_eq!(inode(), saved);
+            daemon.connect("now", false).await.unwrap();
+            assert_ne!(inode(), saved, "what has changed is");
+        };
+        LocalSet::new().run_until(run).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::daemon::Daemon;
+use crate::entry::Entry;
 use crate::options::NbdAddress;
 use crate::tls::Certificates;
 use config::NbdTls;
@@ -51,7 +52,9 @@ impl Daemon {
         };
         let mut certificates = self.certificates.borrow_mut();
         let users = self.resources();
-        let user = users.iter().find(|entry| entry.nbd().tls != NbdTls::Off);
+        let others = |entry: &&Rc<Entry>| entry.name() != name;
+        let mut others = users.iter().filter(others);
+        let user = others.find(|entry| entry.nbd().tls != NbdTls::Off);
         if let (Some(user), Some(used)) = (user, certificates.as_ref())
             && used.directory() != directory
         {
@@ -87,14 +90,43 @@ impl Daemon {
                 Failure::new(exit::CONFIG, format!("{}: `nbd`: {error}", resource.name))
             })?;
             let users = self.resources();
-            let user = users.iter().find(|entry| entry.nbd().unix.as_ref() == Some(path));
+            let mut others = users.iter().filter(|entry| entry.name() != resource.name);
+            let user = others.find(|entry| entry.nbd().unix.as_ref() == Some(path));
             let user = user.map(|entry| entry.name());
             self.nbd.serve_shared(self, path, access, &resource.name, user)?;
         }
         match nbd.listen {
-            Some(address) => self.nbd.serve(self, &NbdAddress::Tcp(address), Access::PRIVATE),
+            Some(address) => self.nbd.serve_tcp(self, address),
             None => Ok(()),
         }
+    }
+
+    /// What is to be said of sockets that a resource asks for in vain.
+    pub(crate) fn unused_sockets(&self, resource: &config::Resource) -> Option<String> {
+        let config::NbdSection { listen, unix, .. } = &resource.nbd;
+        let asks = listen.is_some() || unix.is_some();
+        (asks && self.paths.nbd_is_fixed).then(|| {
+            format!(
+                "{}: `listen` and `unix` of its `nbd` section are not used: the daemon was started \
+                 with --nbd, which wins",
+                resource.name
+            )
+        })
+    }
+
+    /// Closes the sockets that were opened for resources, and that none of them asks for any more.
+    /// Whoever is served already goes on.
+    pub(crate) fn close_unused_sockets(&self) {
+        let wanted: Vec<NbdAddress> = self
+            .resources()
+            .iter()
+            .flat_map(|entry| {
+                let nbd = entry.nbd();
+                let unix = nbd.unix.clone().map(NbdAddress::Unix);
+                unix.into_iter().chain(nbd.listen.map(NbdAddress::Tcp)).collect::<Vec<_>>()
+            })
+            .collect();
+        self.nbd.close_unused(&wanted);
     }
 }
 

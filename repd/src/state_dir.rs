@@ -3,10 +3,12 @@
 //! ```text
 //! STATE_DIR/lock               held while a daemon lives; its pid is in it
 //! STATE_DIR/resources/NAME     one line of JSON, then one line with its CRC-32C
+//! STATE_DIR/ends/NAME          see `ends`
 //! ```
 //! A file is replaced as a whole, by rename, and is durable before the change that it records is
 //! answered. It holds the shared secret: nobody else may read it.
 
+use crate::ends::Ends;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -31,6 +33,9 @@ pub(crate) struct Remembered {
     pub(crate) connect: bool,
     /// The volumes that were detached by order.
     pub(crate) detached: Vec<VolumeId>,
+    /// The volumes whose resync was paused by order.
+    #[serde(default)]
+    pub(crate) sync_paused: Vec<VolumeId>,
     /// The boot within which this is true.
     pub(crate) boot_id: String,
 }
@@ -84,6 +89,8 @@ impl StateDir {
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         let resources = path.join("resources");
         crate::sockets::make_private_dir(&resources).map_err(failed(&resources, "making it"))?;
+        let ends = path.join("ends");
+        crate::sockets::make_private_dir(&ends).map_err(failed(&ends, "making it"))?;
         let lock_path = path.join("lock");
         let mut lock = File::options()
             .read(true)
@@ -103,6 +110,11 @@ impl StateDir {
         let written = lock.set_len(0).and_then(|()| lock.write_all(pid.as_bytes()));
         written.map_err(failed(&lock_path, "writing the pid"))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// How large disks were.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends::new(self.path.join("ends"))
     }
 
     /// Remembers a resource; durable when this returns.
@@ -156,7 +168,7 @@ impl StateDir {
 }
 
 /// The name of a resource as the name of a file: what could mean something there is escaped.
-fn file_name(resource: &str) -> String {
+pub(crate) fn file_name(resource: &str) -> String {
     let mut name = String::with_capacity(resource.len());
     for byte in resource.bytes() {
         match byte {
@@ -187,7 +199,7 @@ fn lock_within_patience(lock: &File) -> bool {
     }
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_added_extension("new");
     let mut file =
         File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -236,6 +248,7 @@ mod tests {
             intended_role: Role::Primary,
             connect: true,
             detached: vec![VolumeId(1)],
+            sync_paused: vec![VolumeId(0)],
             boot_id: "b".into(),
         }
     }

@@ -16,11 +16,20 @@ use types::{NodeId, Protocol, Span, VolumeId};
 
 /// A daemon on the node `alpha`, with its state in `dir`.
 pub(crate) fn daemon(dir: &Path) -> Rc<Daemon> {
+    daemon_of(dir, true)
+}
+
+/// As [`daemon`]; it serves NBD where its resources ask for it.
+pub(crate) fn daemon_that_serves(dir: &Path) -> Rc<Daemon> {
+    daemon_of(dir, false)
+}
+
+fn daemon_of(dir: &Path, nbd_is_fixed: bool) -> Rc<Daemon> {
     let paths = Paths {
         state_dir: dir.to_owned(),
         control: dir.join("control.sock"),
         nbd: Vec::new(),
-        nbd_is_fixed: true,
+        nbd_is_fixed,
     };
     let options = Options::parse_from(["repd", "--node", "alpha"]);
     Daemon::new(&options, paths, StateDir::open(dir).unwrap(), "boot".into())
@@ -67,6 +76,13 @@ pub(crate) fn resource(name: &str) -> Resource {
             sndbuf_size: 0,
             rcvbuf_size: 0,
             use_rle: true,
+            on_congestion: config::OnCongestion::Block,
+            congestion_fill: 0,
+            congestion_extents: 1237,
+            csums_alg: None,
+            csums_after_crash_only: false,
+            verify_alg: None,
+            verify_interval: Span::ZERO,
         },
         options: ResourceOptions {
             auto_promote: false,
@@ -77,6 +93,7 @@ pub(crate) fn resource(name: &str) -> Resource {
         startup: Startup { become_primary_on: BecomePrimary::Both, ..Startup::default() },
         handlers: BTreeMap::new(),
         nbd: NbdSection::default(),
+        ignore_on: Vec::new(),
         defined_at: "test:1".into(),
     }
 }
@@ -93,6 +110,9 @@ fn host(name: &str, id: u8) -> Host {
             disk: Some(format!("/nonexistent/{name}").into()),
             meta_disk: MetaDisk::Internal,
             disk_options: DiskOptions {
+                disk_timeout: Span::ZERO,
+                read_balancing: config::ReadBalancing::default(),
+                resync_after: None,
                 al_extents: 1237,
                 al_updates: true,
                 size: None,

@@ -2,7 +2,7 @@
 
 use crate::entry::Entry;
 use crate::resource::Glance;
-use control::{Failure, exit};
+use control::{Circumstance, Failure, Patience, WaitLimit, exit};
 use types::{ConnectionState, DiskState, ReplicationState, Span, VolumeId};
 
 /// What is waited for.
@@ -14,20 +14,42 @@ pub(crate) enum Goal {
     InSync(Option<VolumeId>),
 }
 
+/// How long the peer of a resource is waited for: the longer the more likely it is to come.
+pub(crate) fn limit(entry: &Entry, patience: &Patience) -> WaitLimit {
+    patience.limit(circumstance(&entry.resource.glance()))
+}
+
+const fn circumstance(glance: &Glance) -> Circumstance {
+    if glance.peer_outdated {
+        Circumstance::Outdated
+    } else if glance.was_alone {
+        Circumstance::Degraded
+    } else {
+        Circumstance::Ordinary
+    }
+}
+
 /// Waits until the goal is reached.
 ///
 /// # Errors
-/// With exit code 5 when the time is over; at once with 18 on split brain, with 11 if the peer is
-/// not being sought.
-pub(crate) async fn wait(entry: &Entry, goal: Goal, timeout: Option<Span>) -> Result<(), Failure> {
+/// With exit code 5 when the time is over; at once with 18 on split brain, unless it is waited after
+/// one, too; at once with 11 if the peer is not being sought, or the nodes refuse each other
+/// meanwhile for what only an operator can change.
+pub(crate) async fn wait(
+    entry: &Entry,
+    goal: Goal,
+    limit: WaitLimit,
+    after_split_brain: bool,
+) -> Result<(), Failure> {
     let mut restoring = entry.restoring.subscribe();
     let restored = async {
         // Until it is brought back it stands alone, which means nothing.
         let _ = restoring.wait_for(|restoring| !restoring).await;
     };
-    within(entry, timeout, async {
+    within(entry, limit.limit, limit.circumstance.option(), async {
         restored.await;
-        reach(entry, goal).await
+        let refusals = entry.resource.glance().lasting_refusals;
+        reach(entry, goal, Bounds { after_split_brain, refusals }).await
     })
     .await
 }
@@ -38,13 +60,25 @@ pub(crate) async fn wait_while_restoring(
     goal: Goal,
     timeout: Span,
 ) -> Result<(), Failure> {
-    within(entry, Some(timeout), reach(entry, goal)).await
+    // Whatever keeps the peer away is told in the log.
+    let bounds = Bounds { after_split_brain: false, refusals: u64::MAX };
+    within(entry, Some(timeout), "after a restart", reach(entry, goal, bounds)).await
 }
 
-async fn reach(entry: &Entry, goal: Goal) -> Result<(), Failure> {
+/// What does not end a wait.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// A split brain.
+    after_split_brain: bool,
+    /// So many refusals: they were there before.
+    refusals: u64,
+}
+
+async fn reach(entry: &Entry, goal: Goal, bounds: Bounds) -> Result<(), Failure> {
     let mut glance = entry.resource.watch();
     loop {
-        if let Some(outcome) = judge(entry.name(), goal, &glance.borrow_and_update()) {
+        let seen = judge(entry.name(), goal, &glance.borrow_and_update(), bounds);
+        if let Some(outcome) = seen {
             return outcome;
         }
         if glance.changed().await.is_err() {
@@ -56,6 +90,7 @@ async fn reach(entry: &Entry, goal: Goal) -> Result<(), Failure> {
 async fn within(
     entry: &Entry,
     timeout: Option<Span>,
+    why: &str,
     waiting: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     match timeout {
@@ -65,7 +100,7 @@ async fn within(
             Err(_) => {
                 let connection = entry.resource.glance().connection;
                 let text = format!(
-                    "{}: not reached within {:.1} s; the connection is {connection}",
+                    "{}: not reached within {:.1} s ({why}); the connection is {connection}",
                     entry.name(),
                     timeout.as_secs_f64()
                 );
@@ -75,10 +110,14 @@ async fn within(
     }
 }
 
-/// Whether the waiting is over, and how.
-fn judge(name: &str, goal: Goal, glance: &Glance) -> Option<Result<(), Failure>> {
+/// Whether the waiting is over, and how. After a split brain a node stands alone, until an operator
+/// has settled it.
+fn judge(name: &str, goal: Goal, glance: &Glance, bounds: Bounds) -> Option<Result<(), Failure>> {
     let is_connected = glance.connection == ConnectionState::Connected;
     if let Some(text) = glance.split_brain.as_ref().filter(|_| !is_connected) {
+        if bounds.after_split_brain {
+            return None;
+        }
         return Some(Err(Failure::new(exit::SPLIT_BRAIN, format!("{name}: {text}"))));
     }
     match glance.connection {
@@ -86,7 +125,12 @@ fn judge(name: &str, goal: Goal, glance: &Glance) -> Option<Result<(), Failure>>
             let text = format!("{name}: it stands alone; «repadm connect {name}» seeks its peer");
             Some(Err(Failure::new(exit::STATE, text)))
         }
-        ConnectionState::Connected if is_reached(goal, glance) => Some(Ok(())),
+        ConnectionState::Connected => is_reached(goal, glance).then_some(Ok(())),
+        _ if glance.lasting_refusals > bounds.refusals => {
+            let why = glance.last_refusal.as_deref().unwrap_or("the nodes refuse each other");
+            let text = format!("{name}: {why}; correct it, and run «repadm adjust {name}»");
+            Some(Err(Failure::new(exit::STATE, text)))
+        }
         _ => None,
     }
 }
@@ -96,9 +140,16 @@ fn is_reached(goal: Goal, glance: &Glance) -> bool {
     let mut volumes = glance.volumes.iter();
     volumes.all(|volume| {
         only.is_some_and(|only| only != volume.id)
-            || (volume.replication == ReplicationState::Established
-                && volume.disk == DiskState::UpToDate)
+            || (is_established(volume.replication) && volume.disk == DiskState::UpToDate)
     })
+}
+
+/// Whether writes are replicated and no resync is under way.
+const fn is_established(replication: ReplicationState) -> bool {
+    matches!(
+        replication,
+        ReplicationState::Established | ReplicationState::VerifyS | ReplicationState::VerifyT
+    )
 }
 
 #[cfg(test)]
@@ -117,6 +168,7 @@ mod tests {
             },
             size_bytes: 1,
             suspended: false,
+            pauses: replicator::Pauses::default(),
         });
         Glance { connection, volumes: volumes.collect(), ..Glance::unknown() }
     }
@@ -125,9 +177,11 @@ mod tests {
     fn the_goals_are_what_they_say() {
         use ConnectionState::{Connected, Connecting, StandAlone};
         use DiskState::{Inconsistent, UpToDate};
-        let code = |goal, glance: &Glance| {
-            judge("r0", goal, glance).map(|outcome| outcome.map_or_else(|f| f.exit, |()| 0))
+        let judged = |goal, glance: &Glance, after_split_brain| {
+            let outcome = judge("r0", goal, glance, Bounds { after_split_brain, refusals: 3 });
+            outcome.map(|outcome| outcome.map_or_else(|failure| failure.exit, |()| 0))
         };
+        let code = |goal, glance: &Glance| judged(goal, glance, false);
         let syncing = glance(Connected, &[UpToDate, Inconsistent]);
         assert_eq!(code(Goal::Connected, &syncing), Some(0));
         assert_eq!(code(Goal::InSync(None), &syncing), None);
@@ -139,5 +193,27 @@ mod tests {
         let mut split = glance(StandAlone, &[UpToDate]);
         split.split_brain = Some("both wrote".into());
         assert_eq!(code(Goal::InSync(None), &split), Some(exit::SPLIT_BRAIN));
+        assert_eq!(judged(Goal::InSync(None), &split, true), None, "wait-after-sb");
+        let parted = glance(StandAlone, &[UpToDate]);
+        assert_eq!(judged(Goal::Connected, &parted, true), Some(exit::STATE), "by order");
+        let mut refused = glance(Connecting, &[UpToDate]);
+        refused.last_refusal = Some("the shared secrets differ".into());
+        refused.lasting_refusals = 3;
+        assert_eq!(code(Goal::Connected, &refused), None, "it was so before");
+        refused.lasting_refusals = 4;
+        assert_eq!(code(Goal::Connected, &refused), Some(exit::STATE));
+        assert_eq!(code(Goal::InSync(None), &refused), Some(exit::STATE));
+        refused.connection = Connected;
+        assert_eq!(code(Goal::Connected, &refused), Some(0), "and is not any more");
+    }
+
+    #[test]
+    fn what_is_known_of_the_peer_says_how_long_it_is_waited_for() {
+        let mut known = glance(ConnectionState::Connecting, &[DiskState::UpToDate]);
+        assert_eq!(circumstance(&known), Circumstance::Ordinary);
+        known.was_alone = true;
+        assert_eq!(circumstance(&known), Circumstance::Degraded);
+        known.peer_outdated = true;
+        assert_eq!(circumstance(&known), Circumstance::Outdated);
     }
 }

@@ -39,6 +39,11 @@ impl News {
         self.changes.send_replace(());
     }
 
+    /// Changes of resources from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     /// What becomes of handlers from now on.
     pub(crate) fn helpers(&self) -> broadcast::Receiver<HelperEvent> {
         self.helpers.subscribe()

@@ -4,7 +4,7 @@
 
 mod support;
 
-use control::Command;
+use control::{Command, Spare};
 use std::path::Path;
 use std::time::Duration;
 use support::{Node, create_md_as, host, ports, resolved, resource};
@@ -20,7 +20,7 @@ fn nodes(dir: &Path, beta: u8) -> [Node; 2] {
 fn refuse(mut nodes: [Node; 2], resources: [serde_json::Value; 2], expected: &str) {
     for (node, resource) in nodes.iter_mut().zip(resources) {
         node.start();
-        node.call(Command::Up { resource, node: node.name.into() });
+        node.call(Command::Up { resource, node: node.name.into(), spare: Spare::default() });
     }
     for node in &nodes {
         let mut told = None;

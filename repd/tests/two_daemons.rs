@@ -5,7 +5,7 @@
 
 mod support;
 
-use control::{Answer, Command};
+use control::{Answer, Command, Spare};
 use metadata::{AL_BLOCKS_DEFAULT, Layout};
 use support::{DISK_BYTES, Node, PATIENCE, resource};
 use types::{ConnectionState, DiskState, Role};
@@ -17,12 +17,16 @@ fn a_killed_primary_comes_back_and_an_orderly_end_without_clients_demotes() {
     let resource = resource(dir.path());
     for node in &mut nodes {
         node.start();
-        node.call(Command::Up { resource: resource.clone(), node: node.name.into() });
+        node.call(Command::Up {
+            resource: resource.clone(),
+            node: node.name.into(),
+            spare: Spare::default(),
+        });
     }
     let r0 = || "r0".to_owned();
     let refused = nodes[0].try_call(Command::Primary { resource: r0(), force: false });
     assert_eq!(refused.unwrap_err().exit, control::exit::NO_DATA);
-    nodes[0].call(Command::WaitConnect { resource: r0(), timeout: PATIENCE });
+    nodes[0].call(Command::WaitConnect { resource: r0(), patience: PATIENCE });
     nodes[0].call(Command::Primary { resource: r0(), force: true });
     nodes[1].wait_sync();
     nodes[1].call(Command::Primary { resource: r0(), force: false });

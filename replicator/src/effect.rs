@@ -78,6 +78,12 @@ pub enum Effect {
         /// The volume that it is about, if it is about one.
         volume: Option<VolumeId>,
     },
+    /// Look how large the devices of this volume's disk are now; answered by
+    /// [`Input::DiskMeasured`](crate::Input::DiskMeasured). From then on requests may reach as far.
+    MeasureDisk {
+        /// The volume.
+        volume: VolumeId,
+    },
     /// The disk of this volume is no longer used: close it.
     Detached {
         /// The volume.
@@ -85,6 +91,15 @@ pub enum Effect {
     },
     /// Something to log and to tell watchers.
     Event(Event),
+}
+
+/// How large the devices of a disk are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceSizes {
+    /// The device with the data, in bytes.
+    pub data_bytes: u64,
+    /// The device with the metadata; the same one if they are internal.
+    pub meta_bytes: u64,
 }
 
 /// An operation on a data disk. Offsets are bytes of the volume.

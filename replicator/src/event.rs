@@ -1,5 +1,6 @@
 //! What happened, for the log and for those who watch: one event a line.
 
+use crate::status::VerifyReport;
 use metadata::GenerationId;
 use std::fmt;
 use types::{
@@ -31,6 +32,14 @@ pub enum Event {
     Resumed { volume: VolumeId, resent: u64, answered: u64 },
     /// A new generation of data begins.
     Generation { volume: VolumeId, id: GenerationId, cause: String },
+    /// Internal metadata are about to be moved from where they end to where they will end: from now
+    /// on they may be at either.
+    Moving { volume: VolumeId, from: u64, to: u64 },
+    /// There is more room: internal metadata were moved to the end of a device that has grown. They
+    /// end there, and are to be found there from now on.
+    Moved { volume: VolumeId, room: u64, end: u64 },
+    /// The volume has grown.
+    Resized { volume: VolumeId, old: u64, new: u64 },
     /// Both nodes have written alone; a policy settles that, or an operator must.
     SplitBrain { volume: VolumeId, settled: bool, text: String },
     /// Two clients wrote the same place at once, one on each node.
@@ -41,6 +50,10 @@ pub enum Event {
     DiskFailed { volume: VolumeId, text: String },
     /// A disk could not do something, and is kept.
     DiskError { volume: VolumeId, text: String },
+    /// Verify has found that the copies differ there.
+    Differs { volume: VolumeId, range: ByteRange },
+    /// A verify has ended.
+    Verified { volume: VolumeId, report: Box<VerifyReport> },
     /// A warning in words.
     Warning { text: String },
 }
@@ -60,14 +73,18 @@ pub enum Severity {
 
 impl Event {
     /// How much it matters.
-    pub const fn severity(&self) -> Severity {
+    pub fn severity(&self) -> Severity {
         match self {
             Self::Conflict { .. } => Severity::Debug,
             Self::Refused { .. } | Self::DiskError { .. } | Self::Warning { .. } => {
                 Severity::Warning
             }
             Self::SplitBrain { settled: true, .. } => Severity::Warning,
-            Self::SplitBrain { .. } | Self::DiskFailed { .. } => Severity::Error,
+            Self::SplitBrain { .. } | Self::DiskFailed { .. } | Self::Differs { .. } => {
+                Severity::Error
+            }
+            Self::Verified { report, .. } if report.found_blocks > 0 => Severity::Error,
+            Self::Verified { report, .. } if !report.complete => Severity::Warning,
             Self::Role { .. }
             | Self::PeerRole { .. }
             | Self::Connection { .. }
@@ -76,7 +93,11 @@ impl Event {
             | Self::Replication { .. }
             | Self::Verdict { .. }
             | Self::Resumed { .. }
-            | Self::Generation { .. } => Severity::Info,
+            | Self::Generation { .. }
+            | Self::Moving { .. }
+            | Self::Moved { .. }
+            | Self::Resized { .. }
+            | Self::Verified { .. } => Severity::Info,
         }
     }
 
@@ -89,10 +110,15 @@ impl Event {
             | Self::Verdict { volume, .. }
             | Self::Resumed { volume, .. }
             | Self::Generation { volume, .. }
+            | Self::Moving { volume, .. }
+            | Self::Moved { volume, .. }
+            | Self::Resized { volume, .. }
             | Self::SplitBrain { volume, .. }
             | Self::Conflict { volume, .. }
             | Self::DiskFailed { volume, .. }
-            | Self::DiskError { volume, .. } => Some(*volume),
+            | Self::DiskError { volume, .. }
+            | Self::Differs { volume, .. }
+            | Self::Verified { volume, .. } => Some(*volume),
             Self::Role { .. }
             | Self::PeerRole { .. }
             | Self::Connection { .. }
@@ -121,6 +147,13 @@ impl fmt::Display for Event {
                 "session resumed: {resent} writes sent again, {answered} answers repeated"
             ),
             Self::Generation { id, cause, .. } => write!(f, "new generation {id}: {cause}"),
+            Self::Moved { room, .. } => {
+                write!(f, "the device has grown and has room for {room} bytes")
+            }
+            Self::Moving { from, to, .. } => {
+                write!(f, "the device has grown: its metadata move from byte {from} to {to}")
+            }
+            Self::Resized { old, new, .. } => write!(f, "size {old} -> {new} bytes"),
             Self::SplitBrain { text, .. } => f.write_str(text),
             Self::Conflict { local, peer, kind, won, .. } => write!(
                 f,
@@ -131,6 +164,25 @@ impl fmt::Display for Event {
             Self::Refused { text } | Self::Warning { text } => f.write_str(text),
             Self::DiskFailed { text, .. } => write!(f, "disk failed: {text}"),
             Self::DiskError { text, .. } => write!(f, "disk error: {text}"),
+            Self::Differs { range, .. } => {
+                write!(f, "verify: the copies differ at {range}; marked out-of-sync")
+            }
+            Self::Verified { report, .. } => report.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { complete, compared_blocks, found_blocks, text, .. } = self;
+        let end = if *complete { "done" } else { "not finished" };
+        write!(f, "verify {end}: {compared_blocks} blocks compared, {found_blocks} differ")?;
+        if !text.is_empty() {
+            write!(f, "; {text}")?;
+        }
+        match self.position_sector {
+            Some(sector) if !*complete => write!(f, "; go on with --start {sector}"),
+            _ => Ok(()),
         }
     }
 }

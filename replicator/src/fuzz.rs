@@ -8,8 +8,9 @@
 
 use crate::wire::{Message, forged};
 use crate::{
-    ClientId, ClientOp, Command, CommandId, DiskError, DiskOp, DiskOpId, Effect, Engine,
-    EngineConfig, HandlerId, Input, LinkDownCause, LinkEpoch, MetaOpId, Options, RequestId, Secret,
+    ClientId, ClientOp, Command, CommandId, DeviceSizes, DiskError, DiskOp, DiskOpId, Effect,
+    Engine, EngineConfig, HandlerId, Input, LinkDownCause, LinkEpoch, MetaOpId, Options, RequestId,
+    Resize, Secret,
 };
 use bytes::Bytes;
 use metadata::{Cause, CreateParams, GenerationId, GenerationRecord, Layout, Metadata, Recovered};
@@ -57,6 +58,8 @@ struct Node {
     /// With what each is answered if it ends well.
     disk_ops: BTreeMap<DiskOpId, Bytes>,
     meta_ops: Vec<MetaOpId>,
+    /// Disks whose devices are to be looked at.
+    measured: Vec<VolumeId>,
     handlers: Vec<HandlerId>,
     clients: u64,
 }
@@ -99,8 +102,8 @@ impl World {
             };
             let engine = Engine::new(config, 7 + u64::from(node), Time(0));
             let (disk_ops, meta_ops) = (BTreeMap::new(), Vec::new());
-            let handlers = Vec::new();
-            Node { engine, dialling: false, disk_ops, meta_ops, handlers, clients: 0 }
+            let (measured, handlers) = (Vec::new(), Vec::new());
+            Node { engine, dialling: false, disk_ops, meta_ops, measured, handlers, clients: 0 }
         });
         let links = BTreeMap::new();
         let mut world = Self { now: Time(0), secret, nodes, links, last: None, next: 1 };
@@ -108,7 +111,8 @@ impl World {
             let disk = kind >> (2 + 3 * node) & 7;
             if disk > 0 {
                 let recovered = Box::new(recovered(NodeId(node as u8), disk));
-                let command = Command::Attach { volume: VOLUME, recovered, granule: 512 };
+                let command =
+                    Command::Attach { volume: VOLUME, recovered, granule: 512, al_updates: true };
                 world.command(node, command);
             }
             world.command(node, Command::Connect { discard_my_data: false });
@@ -171,6 +175,7 @@ impl World {
                 self.nodes[node].disk_ops.insert(id, answer.into());
             }
             Effect::Meta { id, .. } => self.nodes[node].meta_ops.push(id),
+            Effect::MeasureDisk { volume } => self.nodes[node].measured.push(volume),
             Effect::Connect => self.nodes[node].dialling = true,
             Effect::Send { epoch, message } => {
                 let Some(link) = self.links.get_mut(&epoch) else { return };
@@ -264,10 +269,16 @@ impl World {
 
     fn end_disk_work(&mut self, node: usize) {
         for _ in 0..50 {
-            let Node { disk_ops, meta_ops, .. } = &mut self.nodes[node];
+            let Node { disk_ops, meta_ops, measured, .. } = &mut self.nodes[node];
             let (disk_ops, meta_ops) = (std::mem::take(disk_ops), std::mem::take(meta_ops));
-            if disk_ops.is_empty() && meta_ops.is_empty() {
+            let measured = std::mem::take(measured);
+            if disk_ops.is_empty() && meta_ops.is_empty() && measured.is_empty() {
                 return;
+            }
+            for volume in measured {
+                // Larger than they were.
+                let sizes = Ok(DeviceSizes { data_bytes: 2 * DATA, meta_bytes: 1 << 20 });
+                self.step(node, Input::DiskMeasured { volume, sizes });
             }
             for (id, answer) in disk_ops {
                 self.step(node, Input::DiskDone { id, result: Ok(answer) });
@@ -325,6 +336,11 @@ impl World {
                     let Some(id) = self.nodes[node].handlers.pop() else { return };
                     let exit = Some(i32::from(which >> 5));
                     return self.step(node, Input::HandlerDone { id, exit });
+                }
+                8..12 => {
+                    let (assume_clean, assume_peer_has_space) = (which & 16 != 0, which & 32 != 0);
+                    let (volume, size) = (VOLUME, None);
+                    Command::Resize(Resize { volume, size, assume_clean, assume_peer_has_space })
                 }
                 _ => Command::Detach { volume: VOLUME },
             },
@@ -419,9 +435,7 @@ fn recovered(node: NodeId, kind: u8) -> Recovered {
         metadata.bitmap.set(BlockRange::new(3, 40));
         metadata.bitmap.set(BlockRange::new(DATA / BLOCK_BYTES - 1, DATA / BLOCK_BYTES));
     }
-    let (marked_blocks, bad_pages, log_lost, crashed) = (0, 0, false, false);
-    let (damaged_slot, plan) = (None, Vec::new());
-    Recovered { metadata, marked_blocks, bad_pages, damaged_slot, log_lost, crashed, plan }
+    Recovered::whole(metadata)
 }
 
 /// The message with one byte of header or payload changed, if that is still one.

@@ -29,11 +29,13 @@ pub enum Handler {
     BeforeResyncSource,
     /// The peer is gone.
     Disconnected,
+    /// Verify has ended, and has found blocks that differ.
+    OutOfSync,
 }
 
 impl Handler {
     /// Every handler.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FencePeer,
         Self::UnfencePeer,
         Self::InitialSplitBrain,
@@ -46,6 +48,7 @@ impl Handler {
         Self::AfterResyncTarget,
         Self::BeforeResyncSource,
         Self::Disconnected,
+        Self::OutOfSync,
     ];
 
     /// Its name in the configuration.
@@ -63,6 +66,7 @@ impl Handler {
             Self::AfterResyncTarget => "after-resync-target",
             Self::BeforeResyncSource => "before-resync-source",
             Self::Disconnected => "disconnected",
+            Self::OutOfSync => "out-of-sync",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What an engine is told: every input that can move it.
 
+use crate::effect::DeviceSizes;
+use crate::options::Options;
 use crate::wire::Message;
 use bytes::Bytes;
 use metadata::Recovered;
@@ -84,6 +86,14 @@ pub enum Input {
         id: MetaOpId,
         /// How.
         result: Result<(), DiskError>,
+    },
+    /// The devices of a disk have been looked at, as
+    /// [`Effect::MeasureDisk`](crate::Effect::MeasureDisk) asked for.
+    DiskMeasured {
+        /// The volume.
+        volume: VolumeId,
+        /// How large they are now, or why that cannot be told.
+        sizes: Result<DeviceSizes, String>,
     },
     /// A connection to the peer's address stands: ours if `initiated`, else accepted.
     LinkUp {
@@ -213,6 +223,8 @@ pub enum Command {
         /// The smallest unit that the disk writes without reading around it, in bytes: 1, 512 or
         /// 4096. Writes that share a unit are never in flight together.
         granule: u64,
+        /// `al-updates`: keep an activity log. Without it a crash of a Primary marks the whole disk.
+        al_updates: bool,
     },
     /// Let a disk go, in order.
     Detach {
@@ -235,8 +247,56 @@ pub enum Command {
     /// Go on after [`Self::SuspendIo`]; and, if I/O is suspended for another reason, go on all the
     /// same.
     ResumeIo,
+    /// A resync of this volume is to stand still, or is not to for that cause any more.
+    PauseSync {
+        /// The volume.
+        volume: VolumeId,
+        /// On whose behalf.
+        cause: PauseCause,
+        /// Whether it is to stand still.
+        on: bool,
+    },
+    /// Give the local copy up, and copy it anew from the peer. Without a connection, when there is
+    /// one again.
+    Invalidate {
+        /// The volume.
+        volume: VolumeId,
+        /// Copy only what is marked as out-of-sync, and not all of it.
+        keep_marks: bool,
+    },
+    /// Have the peer do that with its copy.
+    InvalidateRemote {
+        /// The volume.
+        volume: VolumeId,
+        /// Copy only what is marked as out-of-sync, and not all of it.
+        keep_marks: bool,
+    },
+    /// Begin a new generation; only without the peer.
+    NewCurrentUuid {
+        /// The volume.
+        volume: VolumeId,
+        /// With the peer, and only between two disks that were just created: they hold the same,
+        /// and the first resync is left out.
+        clear_bitmap: bool,
+    },
     /// Say good-bye to the peer and stand alone.
     Disconnect,
+    /// Take other options from now on, all of them or, if one cannot be changed now, none.
+    Reconfigure(Box<Reconfigure>),
+    /// Compare the copies of a volume, while both are written to.
+    Verify {
+        /// The volume.
+        volume: VolumeId,
+        /// The first sector.
+        start: u64,
+        /// The sector behind the last; without it, all there are.
+        stop: Option<u64>,
+    },
+    /// End a verify. Nothing to do if none runs.
+    CancelVerify {
+        /// The volume.
+        volume: VolumeId,
+    },
     /// Become Primary.
     Promote {
         /// Take the local disk as UpToDate if no UpToDate copy can be reached.
@@ -244,9 +304,44 @@ pub enum Command {
     },
     /// Become Secondary.
     Demote,
+    /// Make a volume as large as its disks have room for, on both nodes.
+    Resize(Resize),
     /// End in order: drain, flush, clean the logs, say good-bye, let the disks go. The engine
     /// takes no further command; when this is answered it can be dropped.
     Stop,
+}
+
+/// Why a resync is to stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// `pause-sync`.
+    User,
+    /// Others come first: `resync-after`, or a bound on how many run at once.
+    Dependency,
+}
+
+/// How a volume is to grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its new size in bytes; all that both disks have room for if not given.
+    pub size: Option<u64>,
+    /// What is new is equal on both disks: it is not copied.
+    pub assume_clean: bool,
+    /// Grow it here without the peer, who takes the size when it is back.
+    pub assume_peer_has_space: bool,
+}
+
+/// What of an [`EngineConfig`](crate::EngineConfig) can change while the engine lives.
+#[derive(Clone, Debug)]
+pub struct Reconfigure {
+    /// This node's name, for messages to people.
+    pub node_name: String,
+    /// The other node's name, for messages to people.
+    pub peer_name: String,
+    /// Everything that can be tuned.
+    pub options: Options,
 }
 
 /// How long an orderly end may wait for what is in flight before the driver gives up on it.

@@ -6,6 +6,7 @@
 //! proves is what ships.
 #![forbid(unsafe_code)]
 
+mod digest;
 mod effect;
 mod engine;
 mod event;
@@ -19,14 +20,20 @@ mod options;
 mod status;
 pub mod wire;
 
-pub use effect::{DiskOp, Effect, Effects, IoError, Refusal, RefusalKind};
+pub use digest::Digest;
+pub use effect::{DeviceSizes, DiskOp, Effect, Effects, IoError, Refusal, RefusalKind};
 pub use engine::Engine;
 pub use event::{Event, Severity};
 pub use handler::Handler;
 pub use input::{
     ClientId, ClientOp, Command, CommandId, DiskError, DiskOpId, HandlerId, Input, LinkDownCause,
-    LinkEpoch, MetaOpId, RequestId, STOP_PATIENCE,
+    LinkEpoch, MetaOpId, PauseCause, Reconfigure, RequestId, Resize, STOP_PATIENCE,
 };
 pub use inspection::{InspectedCopy, InspectedVolume, Inspection, Marks, RANGES_MAX};
-pub use options::{EngineConfig, Fencing, OnIoError, OnNoData, Options, RrConflict, Secret};
-pub use status::{Counters, ResyncStatus, Status, Suspended, VolumeStatus};
+pub use options::{
+    EngineConfig, Fencing, OnCongestion, OnIoError, OnNoData, Options, Pace, ReadBalancing,
+    RrConflict, Secret, VolumeOptions,
+};
+pub use status::{
+    Counters, Pauses, ResyncStatus, Status, Suspended, VerifyReport, VerifyStatus, VolumeStatus,
+};

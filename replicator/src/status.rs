@@ -19,6 +19,9 @@ pub struct Status {
     pub split_brain: Option<String>,
     /// Why the last connection was refused, if it was.
     pub last_refusal: Option<String>,
+    /// How often a connection was refused for what only an operator can change: settings, secrets,
+    /// releases that differ. It is tried again all the same.
+    pub lasting_refusals: u64,
     /// How often a session was resumed.
     pub resumed: u64,
     /// Each volume, in order.
@@ -48,8 +51,16 @@ pub struct VolumeStatus {
     pub clients: u32,
     /// The running resync.
     pub resync: Option<ResyncStatus>,
+    /// Why a resync stands still, or would.
+    pub pauses: Pauses,
     /// Bytes that the running or last resync has carried, to or from the peer.
     pub resync_bytes: u64,
+    /// The running verify.
+    pub verify: Option<VerifyStatus>,
+    /// How the last verify ended that this node had part in, since the engine was made.
+    pub verify_report: Option<VerifyReport>,
+    /// When a verify of the whole volume last ended, as the local metadata say.
+    pub last_verify: Option<Time>,
     /// Writes that the peer has answered and that are not known durable there.
     pub undurable_writes: u64,
     /// Their bytes.
@@ -78,6 +89,26 @@ impl Suspended {
     }
 }
 
+/// Why a resync stands still, or would if one were running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// By order here.
+    pub user: bool,
+    /// Others come first here.
+    pub dependency: bool,
+    /// By order at the peer.
+    pub peer_user: bool,
+    /// Others come first at the peer.
+    pub peer_dependency: bool,
+}
+
+impl Pauses {
+    /// Whether there is a cause.
+    pub const fn any(self) -> bool {
+        self.user || self.dependency || self.peer_user || self.peer_dependency
+    }
+}
+
 /// A resync at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResyncStatus {
@@ -87,6 +118,42 @@ pub struct ResyncStatus {
     pub total_blocks: u64,
     /// Blocks still to go.
     pub left_blocks: u64,
+}
+
+/// A verify at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyStatus {
+    /// This node was asked to verify, and drives it.
+    pub requester: bool,
+    /// When it started.
+    pub started: Time,
+    /// Blocks that it compares.
+    pub total_blocks: u64,
+    /// Blocks still to go.
+    pub left_blocks: u64,
+    /// Blocks that differ, so far.
+    pub found_blocks: u64,
+}
+
+/// A verify that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// This node drove it.
+    pub requester: bool,
+    /// When it started.
+    pub started: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// It has compared all that it was to compare.
+    pub complete: bool,
+    /// Everything before this sector has been compared: known by who drove it.
+    pub position_sector: Option<u64>,
+    /// Blocks that were compared.
+    pub compared_blocks: u64,
+    /// Blocks that differed.
+    pub found_blocks: u64,
+    /// Why it is not complete, and what else there is to say.
+    pub text: String,
 }
 
 /// Numbers that only grow.

@@ -46,6 +46,17 @@ pub(crate) struct Request {
     /// What a read saw, sector by sector; of a map [`ZERO`](crate::history::ZERO) where it has its
     /// flag, and nothing where not.
     pub(crate) seen: Vec<Option<u64>>,
+    /// The session and number of the last piece of a write that was sent.
+    pub(crate) sent: Option<(u64, u64)>,
+    /// What of a write the peer did not have when it took over.
+    pub(crate) lost: Vec<ByteRange>,
+}
+
+impl Request {
+    /// Whether the peer that took over did not have what this wrote to that sector.
+    pub(crate) fn lacks(&self, sector: u64) -> bool {
+        self.lost.iter().any(|range| crate::disk::sectors(*range).contains(&sector))
+    }
 }
 
 /// A client of a volume of a node, for one life of that node.
@@ -66,14 +77,9 @@ pub(crate) struct Client {
 }
 
 /// What a client asks for next. `tag` is a number that nobody wrote yet.
-pub(crate) fn draw(
-    rng: &mut Prng,
-    plan: &Plan,
-    volume: usize,
-    tag: u64,
-) -> (ClientOp, Asked, ByteRange, bool) {
+pub(crate) fn draw(rng: &mut Prng, places: &[u64], tag: u64) -> (ClientOp, Asked, ByteRange, bool) {
     // Clients of both volumes take numbers in turn, more or less.
-    let range = draw_range(rng, plan, volume, tag / 2);
+    let range = draw_range(rng, places, tag / 2);
     let fua = rng.chance(1, 10);
     match rng.below(100) {
         0..30 => (ClientOp::Read(range), Asked::Read, range, false),
@@ -91,8 +97,7 @@ pub(crate) fn draw(
     }
 }
 
-fn draw_range(rng: &mut Prng, plan: &Plan, volume: usize, turn: u64) -> ByteRange {
-    let places = &plan.places[volume];
+fn draw_range(rng: &mut Prng, places: &[u64], turn: u64) -> ByteRange {
     // Many places are visited in turn, so that all are.
     let place = if places.len() > 20 && rng.chance(3, 4) {
         places[turn as usize % places.len()]

@@ -102,6 +102,12 @@ operations! {
     Disconnected = "disconnected",
     /// As Primary it ends in order.
     Stop = "stop",
+    /// As Primary it grows by order, and the peer with it.
+    Grow = "grow",
+    /// The peer, who is Primary, grows by order, and it does, too.
+    Grown = "grown",
+    /// As Primary it grows by order, without the peer.
+    GrowAlone = "grow-alone",
 }
 
 /// What was tried of an operation, and found.

@@ -135,6 +135,17 @@ impl Disk {
         self.device_bytes
     }
 
+    /// It is larger from now on, and what is new is zeros.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        assert!(bytes >= self.device_bytes, "disks here do not shrink");
+        self.device_bytes = bytes;
+    }
+
+    /// The sectors of a range that are not zeros.
+    pub(crate) fn used(&self, range: Touched) -> impl Iterator<Item = u64> {
+        self.cache.range(range).map(|(&sector, _)| sector)
+    }
+
     /// The smallest unit that it writes without reading around it.
     pub(crate) const fn granule(&self) -> u64 {
         self.granule
@@ -179,6 +190,14 @@ impl Disk {
     /// Writes a batch, durably and at once: for what was there before the world began.
     pub(crate) fn preset(&mut self, batch: &Batch) {
         for (sector, content) in batch_sectors(batch) {
+            self.set_cache(sector, content);
+        }
+    }
+
+    /// Damages it: what is there becomes this, durably, and nobody is told.
+    pub(crate) fn flip(&mut self, range: ByteRange, data: &Bytes) {
+        for (sector, content) in sectors(range).zip(sectors_of(data)) {
+            self.unflushed.remove(&sector);
             self.set_cache(sector, content);
         }
     }
@@ -231,7 +250,10 @@ impl Disk {
     ///
     /// # Errors
     /// If it is not to be in flight together with another one.
-    pub(crate) fn start_batch(&mut self, batch: &Batch) -> Result<(Ticket, Span), String> {
+    pub(crate) fn start_batch(
+        &mut self,
+        batch: &Batch,
+    ) -> Result<(Ticket, Span, Vec<Touched>), String> {
         for write in &batch.writes {
             self.refuse_overlap(ByteRange::new(write.offset, write.data.len() as u64))?;
         }
@@ -239,8 +261,8 @@ impl Disk {
         let early = vec![false; sectors.len()];
         let work = Work::Write { sectors, early, fua: true, meta: true };
         let latency = self.latency(&Work::Flush { ended: 0 });
-        let (ticket, _) = self.launch(work);
-        Ok((ticket, latency))
+        let (ticket, touched) = self.launch(work);
+        Ok((ticket, latency, touched))
     }
 
     /// Ends an operation.

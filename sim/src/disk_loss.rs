@@ -163,6 +163,7 @@ impl World {
         self.nodes[node].disks[volume].flush_now();
         match self.load(node, volume) {
             Ok(found) => {
+                self.nodes[node].ends[volume] = found.ends().0;
                 let todo = found.plan.clone().into();
                 let recovered = Box::new(found);
                 if let Some(loss) = &mut self.nodes[node].losses[volume] {
@@ -185,7 +186,8 @@ impl World {
         let Stage::Recovering { todo, .. } = &mut loss.stage else { return };
         if let Some(batch) = todo.pop_front() {
             match it.disks[volume].start_batch(&batch) {
-                Ok((ticket, latency)) => {
+                Ok((ticket, latency, touched)) => {
+                    self.coverage_touch(volume, touched);
                     self.in_flight(node, volume, ticket, latency, Asker::Reattach);
                 }
                 Err(text) => self.fail("disk order", format!("attach at node {node}: {text}")),
@@ -194,8 +196,10 @@ impl World {
         }
         let stage = std::mem::replace(&mut loss.stage, Stage::Attaching);
         let Stage::Recovering { recovered, .. } = stage else { unreachable!("seen above") };
+        it.ends[volume] = vec![recovered.ends().1];
         let granule = it.disks[volume].granule();
-        let attach = Command::Attach { volume: VOLUMES[volume], recovered, granule };
+        let al_updates = self.plan.al_updates;
+        let attach = Command::Attach { volume: VOLUMES[volume], recovered, granule, al_updates };
         self.order(node, Order::Reattach(volume), attach);
     }
 

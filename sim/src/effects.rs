@@ -32,6 +32,9 @@ impl World {
     pub(crate) fn step(&mut self, node: usize, input: Input) {
         self.observe_input(node, &input);
         let cause = input_kind(&input);
+        if let Input::Message { message, .. } = &input {
+            self.verify_heard(node, message);
+        }
         let it = &mut self.nodes[node];
         it.steps += 1;
         let now = self.now + it.clock;
@@ -44,6 +47,7 @@ impl World {
             if let Some(doom) = &mut self.nodes[node].doomed {
                 if doom.effects == 0 {
                     let (death, down) = (doom.death, doom.down);
+                    let death = self.fitting_death(node, death);
                     if done > 0 && done < many {
                         self.marks.hit(Mark::DeathBetweenEffects);
                     }
@@ -73,14 +77,20 @@ impl World {
             Effect::Meta { volume, id, batch } => {
                 let volume = usize::from(volume.0);
                 match self.nodes[node].disks[volume].start_batch(&batch) {
-                    Ok((ticket, latency)) => {
+                    Ok((ticket, latency, touched)) => {
+                        self.coverage_touch(volume, touched);
                         self.in_flight(node, volume, ticket, latency, Asker::Meta(id));
                     }
                     Err(text) => self.fail("disk order", format!("node {node}: metadata: {text}")),
                 }
             }
+            Effect::MeasureDisk { volume } => self.measure(node, usize::from(volume.0)),
             Effect::Connect => self.dial(node),
-            Effect::Send { epoch, message } => self.send(node, epoch, &message),
+            Effect::Send { epoch, message } => {
+                self.note_sent(node, &message);
+                self.verify_said(node, &message);
+                self.send(node, epoch, &message);
+            }
             Effect::CloseLink { epoch } => self.close_link(node, epoch),
             Effect::Complete { id, result } => self.complete(node, id, result, cause),
             Effect::CommandDone { id, result } => self.command_done(node, id, result),
@@ -280,7 +290,7 @@ impl World {
             }
             Asked::Allocation | Asked::OutOfSync => self.mapped(at, asked, range, bytes, cause),
             Asked::Flush => self.marks.hit(Mark::Flush),
-            Asked::Write(_) => {}
+            Asked::Write(_) => self.note_answered(at),
         }
     }
 
@@ -305,18 +315,21 @@ impl World {
         }
     }
 
-    /// Whether a node has an incomplete copy and no peer, whether it knows that or not.
+    /// Whether a node has an incomplete copy and no peer, whether it knows that or not: the one that
+    /// it thinks it is connected with may have died, and may have been started again since.
     fn is_adrift(&self, node: usize) -> bool {
-        let alone = self.nodes[1 - node].engine().is_none();
+        let peer = &self.nodes[1 - node];
+        let alone = peer.engine().is_none() || self.net.leads_to_another_life(node, peer.life);
         let lost = |status: &replicator::Status| alone || !status.established;
         self.status(node).is_some_and(|status| lost(&status) && !all_up_to_date(&status))
     }
 
     /// Whether a copy of a node is of no use without the peer, and the peer may be away for long.
     fn lacks_data(&self, node: usize) -> bool {
-        let incomplete = |status| !all_up_to_date(&status);
         let parts = matches!(self.plan.class, Class::Solo | Class::Fencing);
-        parts && self.status(node).is_some_and(incomplete)
+        self.status(node).is_some_and(|status| {
+            !all_up_to_date(&status) && (parts || self.given_up && !status.established)
+        })
     }
 
     fn command_done(&mut self, node: usize, id: CommandId, result: Result<(), Refusal>) {
@@ -324,6 +337,13 @@ impl World {
             return self.fail("answers", format!("node {node}: order {} is answered twice", id.0));
         };
         self.order_done(node, id, order, result);
+    }
+
+    fn conflict(&mut self, volume: usize, local: ByteRange) {
+        self.marks.hit(Mark::Conflict);
+        if local.end() > crate::disk::layout(self.plan.device_bytes[volume]).data_bytes() {
+            self.marks.hit(Mark::ConflictInNew);
+        }
     }
 
     fn engine_event(&mut self, node: usize, event: &EngineEvent) {
@@ -338,7 +358,19 @@ impl World {
                     self.marks.hit(Mark::AnswersRepeated);
                 }
             }
-            EngineEvent::Conflict { .. } => self.marks.hit(Mark::Conflict),
+            EngineEvent::Conflict { volume, local, .. } => {
+                self.conflict(usize::from(volume.0), *local);
+            }
+            EngineEvent::Moving { volume, from, to } => {
+                self.nodes[node].ends[usize::from(volume.0)] = vec![*from, *to];
+            }
+            EngineEvent::Moved { volume, end, .. } => {
+                self.nodes[node].ends[usize::from(volume.0)] = vec![*end];
+                self.marks.hit(Mark::Moved);
+            }
+            EngineEvent::Resized { volume, new, .. } => {
+                self.resized(node, usize::from(volume.0), *new);
+            }
             EngineEvent::Generation { volume, .. } => {
                 // What begins after the nodes have met and parted is for the next handshake.
                 let decided = matches!(self.phase, Phase::LastFlush { .. }) || self.stood_alone;
@@ -364,13 +396,20 @@ impl World {
             }
             EngineEvent::Replication { volume, old, new, .. } => {
                 let resumed = self.nodes[node].resumed[usize::from(volume.0)];
-                if resumed && *new == ReplicationState::SyncTarget {
+                if resumed && is_target(*new) && !is_target(*old) {
                     self.marks.hit(Mark::ResumedInResync);
                 }
+                let grown = &mut self.new_part[usize::from(volume.0)];
+                let done = *new == ReplicationState::Established;
+                if *old == ReplicationState::SyncTarget && done && std::mem::take(grown) {
+                    self.marks.hit(Mark::NewPartCopied);
+                }
                 self.replication_changed(*old, *new);
+                self.note_congestion(*old, *new);
             }
             _ => {}
         }
+        self.verify_event(node, event);
         self.check_event(node, event);
         if self.class() == Class::Scripted {
             self.events.push((node, event.clone()));
@@ -389,7 +428,7 @@ impl World {
     }
 
     fn replication_changed(&mut self, old: ReplicationState, new: ReplicationState) {
-        if old == ReplicationState::SyncTarget {
+        if is_target(old) && !is_target(new) {
             match new {
                 ReplicationState::Established if self.plan.begins_in_sync => {
                     self.marks.hit(Mark::ResyncDone);
@@ -402,12 +441,19 @@ impl World {
 
     /// Whether a resync runs, by what a node knows.
     pub(crate) fn in_resync(&self, node: usize) -> bool {
-        let running =
-            |state| matches!(state, ReplicationState::SyncSource | ReplicationState::SyncTarget);
+        let running = |state| {
+            is_target(state)
+                || matches!(state, ReplicationState::SyncSource | ReplicationState::PausedSyncS)
+        };
         self.nodes[node]
             .engine()
             .is_some_and(|engine| engine.status().volumes.iter().any(|v| running(v.replication)))
     }
+}
+
+/// Whether a node in that state is the target of a resync.
+const fn is_target(state: ReplicationState) -> bool {
+    matches!(state, ReplicationState::SyncTarget | ReplicationState::PausedSyncT)
 }
 
 /// What made an engine answer a read or a map.

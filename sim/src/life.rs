@@ -3,7 +3,8 @@
 use crate::content::bytes_of_tag;
 use crate::disk::{layout, sectors};
 use crate::marks::Mark;
-use crate::node::{Asker, Doom, Order, Process, RESOURCE, VOLUMES};
+use crate::node::{Asker, Doom, NODE_NAMES, Order, Process, RESOURCE, VOLUMES};
+use crate::operator::AGAIN;
 use crate::plan::{Class, Death};
 use crate::world::{Event, Phase, World};
 use metadata::{
@@ -85,13 +86,18 @@ impl World {
             node: Some(NodeId(node as u8)),
         };
         let mut read = |range| Ok::<_, Infallible>(disk.read_now(range).to_vec());
-        metadata::load(&mut read, disk.device_bytes(), Placement::Internal, Some(expected))
+        let was = &self.nodes[node].ends[volume];
+        let bytes = disk.device_bytes();
+        metadata::load_grown(&mut read, bytes, Placement::Internal, Some(expected), was)
             .map_err(|error| format!("node {node} volume {volume} cannot be attached: {error}"))
     }
 
     pub(crate) fn start(&mut self, node: usize) {
         if !matches!(self.nodes[node].process, Process::Down) {
             return;
+        }
+        if self.waits_for_takeover(node) {
+            return self.schedule(self.now + AGAIN, Event::Start(node));
         }
         self.trace.line(self.now, "world", || format!("node {node} starts"));
         let mut recovered = Vec::new();
@@ -102,8 +108,14 @@ impl World {
                 Err(text) => return self.fail("metadata", text),
             }
         }
+        if recovered.iter().any(|found| found.moved_from.is_some()) {
+            self.marks.hit(Mark::MovedAtStart);
+        }
         if recovered.iter().any(|found| found.marked_blocks > 0) {
             self.marks.hit(Mark::CrashMarked);
+        }
+        for (volume, found) in recovered.iter().enumerate() {
+            self.nodes[node].ends[volume] = found.ends().0;
         }
         let plans = recovered.iter().map(|found| found.plan.clone()).enumerate();
         let todo = plans.flat_map(|(volume, plan)| plan.into_iter().map(move |b| (volume, b)));
@@ -119,7 +131,7 @@ impl World {
     /// Some starts end before they have come far.
     fn doom_at_start(&mut self, node: usize) {
         let dies = match self.class() {
-            Class::OneDies | Class::FullSync => self.may_die(node),
+            Class::OneDies | Class::FullSync | Class::Grow => self.may_die(node),
             Class::BothPower | Class::BothKilled | Class::Solo => true,
             Class::Resets
             | Class::SplitBrain
@@ -132,7 +144,7 @@ impl World {
         if dies && again && self.rng.chance(1, 6) {
             let effects = self.rng.below(30);
             let effects = if self.rng.chance(1, 3) { effects * 10 } else { effects };
-            let power = matches!(self.class(), Class::OneDies | Class::FullSync);
+            let power = matches!(self.class(), Class::OneDies | Class::FullSync | Class::Grow);
             let death = if power && self.rng.chance(1, 2) { Death::Power } else { Death::Kill };
             let down = Span::millis(self.rng.between(1, 300));
             self.nodes[node].doomed = Some(Doom { effects, death, down });
@@ -161,6 +173,7 @@ impl World {
         if let Some(doom) = &mut it.doomed {
             if doom.effects < 3 {
                 let (death, down) = (doom.death, doom.down);
+                let death = self.fitting_death(node, death);
                 self.marks.hit(Mark::DeathInRecovery);
                 return self.die(node, death, down);
             }
@@ -168,7 +181,8 @@ impl World {
         }
         match todo.pop_front() {
             Some((volume, batch)) => match it.disks[volume].start_batch(&batch) {
-                Ok((ticket, latency)) => {
+                Ok((ticket, latency, touched)) => {
+                    self.coverage_touch(volume, touched);
                     self.in_flight(node, volume, ticket, latency, Asker::Recovery);
                 }
                 Err(text) => self.fail("disk order", format!("recovery of node {node}: {text}")),
@@ -184,8 +198,8 @@ impl World {
         let config = EngineConfig {
             resource: RESOURCE.into(),
             node: NodeId(node as u8),
-            node_name: ["alpha", "beta"][node].into(),
-            peer_name: ["beta", "alpha"][node].into(),
+            node_name: NODE_NAMES[node].into(),
+            peer_name: NODE_NAMES[1 - node].into(),
             volumes: VOLUMES.to_vec(),
             options: self.plan.options.clone(),
         };
@@ -203,11 +217,21 @@ impl World {
         };
         self.nodes[node].alone_after = self.now + patience;
         for (volume, found) in recovered.into_iter().enumerate() {
+            self.nodes[node].ends[volume] = vec![found.ends().1];
+            let agreed = found.metadata.superblock.agreed_bytes;
+            if agreed != 0 {
+                self.has_size(node, volume, agreed);
+            }
             let it = &mut self.nodes[node];
             it.extents[volume] = (found.metadata.al.capacity(), Default::default());
             let granule = it.disks[volume].granule();
-            let attach =
-                Command::Attach { volume: VOLUMES[volume], recovered: Box::new(found), granule };
+            let al_updates = self.plan.al_updates;
+            let attach = Command::Attach {
+                volume: VOLUMES[volume],
+                recovered: Box::new(found),
+                granule,
+                al_updates,
+            };
             self.order(node, Order::Attach, attach);
         }
         if self.nodes[node].disconnected_until.is_none() {
@@ -228,7 +252,11 @@ impl World {
 
     /// A node dies now.
     pub(crate) fn die(&mut self, node: usize, death: Death, down: Span) {
+        let death = self.death_by_protocol(node, death);
         self.trace.line(self.now, "world", || format!("node {node} dies: {death:?}, for {down}"));
+        if self.resizes(node) || self.resizes(1 - node) {
+            self.marks.hit(Mark::DeathInResize);
+        }
         if self.in_resync(node) {
             self.marks.hit(Mark::DeathInResync);
         }
@@ -272,10 +300,12 @@ impl World {
         let it = &mut self.nodes[node];
         it.process = Process::Down;
         it.life += 1;
+        self.verifies.gone(node);
         it.doomed = None;
         it.disk_ops.clear();
         it.orders.clear();
         it.waiting.clear();
+        it.sync_paused = [None; 2];
         it.paused_until = self.now;
         it.role = Role::Secondary;
         self.clients_vanish(node);

@@ -218,9 +218,11 @@ impl World {
     }
 
     fn message_marks(&mut self, message: &Message) {
-        use replicator::wire::AckKind;
-        if let Message::Ack { kind: AckKind::Superseded, .. } = message {
-            self.marks.hit(Mark::Superseded);
+        use replicator::wire::{AckKind, Content};
+        match message {
+            Message::Ack { kind: AckKind::Superseded, .. } => self.marks.hit(Mark::Superseded),
+            Message::ResyncData { content: Content::Same, .. } => self.marks.hit(Mark::SameAlready),
+            _ => {}
         }
     }
 }

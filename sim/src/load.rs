@@ -42,13 +42,15 @@ impl World {
         let it = &self.clients[client];
         let idle = self.plan.idle_when_parted
             && self.class() == Class::SplitBrain
+            && (self.plan.two_primaries || it.node == usize::from(self.plan.first_primary.0))
             && self.parted_at.is_some();
         if !it.open || it.waiting_for.is_some() || enough || idle || self.phase != Phase::Chaos {
             return;
         }
         let tag = self.next_tag;
         self.next_tag += 1;
-        let (op, asked, range, fua) = draw(&mut self.rng, &self.plan, it.volume, tag);
+        let places = self.places(it.node, it.volume);
+        let (op, asked, range, fua) = draw(&mut self.rng, &places, tag);
         self.request_marks(client, &op, range);
         self.request(client, op, asked, range, fua);
     }
@@ -90,6 +92,8 @@ impl World {
             over: false,
             incomplete: false,
             seen: Vec::new(),
+            sent: None,
+            lost: Vec::new(),
         });
         let input = Input::Request {
             id: RequestId(at as u64),

@@ -7,11 +7,14 @@
 mod hunt;
 mod table;
 
+use crate::Failure;
 use crate::plan::Class;
+use crate::script::{MOMENTS, late_mark};
 use clap::Args;
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use types::Time;
 use types::mutation::{Mutation, PRESENT};
 
 /// How mutations are hunted.
@@ -73,6 +76,54 @@ fn rebuilt() -> io::Result<bool> {
     Ok(status.success())
 }
 
+/// Where a mutation is hunted.
+#[derive(Clone, Copy, Debug)]
+enum Ground {
+    /// In worlds of that class, or of whatever class each seed chooses.
+    Worlds(Option<Class>),
+    /// In a script that panics if something is wrong; of each number it is another one.
+    Script(fn(u64)),
+}
+
+impl Ground {
+    const fn of(mutation: Mutation) -> Self {
+        match mutation {
+            Mutation::LateMarkForgotten => Self::Script(|seed| {
+                late_mark(seed % MOMENTS);
+            }),
+            _ => Self::Worlds(class(mutation)),
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Worlds(Some(class)) => class.as_str(),
+            Self::Worlds(None) => "drawn",
+            Self::Script(_) => "a script",
+        }
+    }
+
+    /// What is wrong there with that number.
+    fn run(self, seed: u64) -> Option<Failure> {
+        match self {
+            Self::Worlds(class) => crate::runner::run(seed, class, false).failure,
+            Self::Script(script) => {
+                let panicked = std::panic::catch_unwind(|| script(seed)).err()?;
+                let said = panicked.downcast::<String>().map_or_else(|_| "?".into(), |text| *text);
+                let text = said.lines().next().unwrap_or_default().to_owned();
+                Some(Failure { oracle: "script", at: Time(0), text })
+            }
+        }
+    }
+
+    fn replay(self, seed: u64) -> String {
+        match self {
+            Self::Worlds(class) => crate::replay_command(seed, class),
+            Self::Script(_) => format!("moment {} of the script", seed % MOMENTS),
+        }
+    }
+}
+
 /// The worlds in which a mutation is hunted, if not in those that seeds choose: where these would
 /// take long, and what happens only to disks that fail, which seeds do not choose.
 const fn class(mutation: Mutation) -> Option<Class> {
@@ -83,13 +134,16 @@ const fn class(mutation: Mutation) -> Option<Class> {
         | Mutation::WaitThenRead
         | Mutation::AnswersFirst
         | Mutation::MirrorWaitsForLog => Some(Class::Resets),
-        Mutation::StaleResyncData => Some(Class::OneDies),
+        Mutation::StaleResyncData | Mutation::CsumsUnlooked => Some(Class::OneDies),
         Mutation::SoloBeforeGeneration => Some(Class::Solo),
         Mutation::ClearBeforeFlush => Some(Class::FullSync),
         Mutation::AnswerFrozen | Mutation::ThawUnfenced | Mutation::FreezeLate => {
             Some(Class::Fencing)
         }
-        Mutation::StopUndrained => Some(Class::Orders),
+        Mutation::StopUndrained | Mutation::InvalidateInFlight => Some(Class::Orders),
+        Mutation::GrowTorn | Mutation::GrowDataEarly => Some(Class::Grow),
+        Mutation::EarlyUnmarked => Some(Class::Solo),
+        Mutation::EarlyNoGeneration => Some(Class::SplitBrain),
         _ => None,
     }
 }

@@ -112,6 +112,11 @@ impl Net {
         self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect()
     }
 
+    /// Whether a connection that a node has open was made with a life of the other that is over.
+    pub(crate) fn leads_to_another_life(&self, node: usize, life: u32) -> bool {
+        self.conns.values().any(|conn| conn.ends[node].open && conn.ends[1 - node].life != life)
+    }
+
     /// How many messages are on their way.
     pub(crate) fn queued(&self) -> usize {
         self.conns.values().flat_map(|conn| &conn.streams).map(|stream| stream.queue.len()).sum()

@@ -2,6 +2,7 @@
 
 use crate::disk::{Disk, Ticket};
 use crate::disk_loss::Loss;
+use crate::marks::Mark;
 use crate::plan::Plan;
 use metadata::{Batch, OutOfSync, Recovered};
 use replicator::{CommandId, DiskOpId, Engine, Input, MetaOpId};
@@ -10,6 +11,8 @@ use types::{NodeId, Role, Time, VolumeId};
 
 /// The volumes of every world.
 pub(crate) const VOLUMES: [VolumeId; 2] = [VolumeId(0), VolumeId(1)];
+/// Their names.
+pub(crate) const NODE_NAMES: [&str; 2] = ["alpha", "beta"];
 /// The resource of every world.
 pub(crate) const RESOURCE: &str = "sim";
 
@@ -61,6 +64,26 @@ pub(crate) enum Order {
     Demote,
     /// End in order.
     Stop,
+    /// Take other options; and what it means if they are refused, which they must be then.
+    Reconfigure(Option<Mark>),
+    /// Give a copy up, the peer's or its own.
+    Invalidate(bool),
+    /// Grow a volume.
+    Resize {
+        /// Which.
+        volume: usize,
+        /// The peer is away, and believed to have room.
+        assumed: bool,
+    },
+    /// Verify so many blocks of a volume; whether nothing is in the way of it.
+    Verify {
+        /// Which volume.
+        volume: usize,
+        /// How many blocks.
+        blocks: u64,
+        /// Nothing is in the way.
+        calm: bool,
+    },
     /// What changes nothing that the world must know of.
     Other,
 }
@@ -100,6 +123,8 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     /// Whether it is to stay disconnected until then.
     pub(crate) disconnected_until: Option<Time>,
+    /// Until when the resync of each volume is paused by order here.
+    pub(crate) sync_paused: [Option<Time>; 2],
     /// Orders not yet answered.
     pub(crate) orders: BTreeMap<CommandId, (Order, Time)>,
     /// The next timer event, if one is queued.
@@ -118,6 +143,13 @@ pub(crate) struct Node {
     pub(crate) resumed: [bool; 2],
     /// It has died and is not yet in sync again: the other has all that it has.
     pub(crate) behind: bool,
+    /// How large each volume is for its clients.
+    pub(crate) sizes: [u64; 2],
+    /// How large its disks were when their metadata were put where they are: kept by the daemon, and
+    /// durable.
+    pub(crate) ends: [Vec<u64>; 2],
+    /// It died while its peer was left behind, and the peer may not have known.
+    pub(crate) died_ahead: bool,
     /// Disks that fail or are gone, and come back.
     pub(crate) losses: [Option<Loss>; 2],
 }
@@ -155,6 +187,7 @@ impl Node {
             promote_after: Time(0),
             role: Role::Secondary,
             disconnected_until: None,
+            sync_paused: [None; 2],
             orders: BTreeMap::new(),
             timer_at: None,
             doomed: None,
@@ -164,6 +197,9 @@ impl Node {
             lost_power: false,
             resumed: [false; 2],
             behind: false,
+            sizes: plan.first_sizes(),
+            ends: plan.device_bytes.map(|bytes| vec![bytes]),
+            died_ahead: false,
             losses: [None, None],
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::trace::Trace;
 use crate::world::World;
-use replicator::wire::Message;
+use replicator::wire::{Content, Message};
 use replicator::{DiskOp, Effect, Input};
 use types::ByteRange;
 
@@ -102,8 +102,12 @@ fn brief(message: &Message) -> String {
                 data.as_ref().map_or_else(|| "-".into(), tag)
             )
         }
-        Message::ResyncData { volume, range, data } => {
-            let data = data.as_ref().map_or_else(|| "zeros".into(), tag);
+        Message::ResyncData { volume, range, content } => {
+            let data = match content {
+                Content::Data(data) => tag(data),
+                Content::Zeros => "zeros".into(),
+                Content::Same => "the same".into(),
+            };
             format!("ResyncData volume {volume} {range} = {data}")
         }
         Message::Bitmap { volume, from, runs } => {
@@ -137,6 +141,10 @@ fn hash_input(trace: &mut Trace, input: &Input) {
             }
         }
         Input::MetaDone { id, result } => trace.number(id.0 << 1 | u64::from(result.is_ok())),
+        Input::DiskMeasured { volume, sizes } => {
+            trace.number(u64::from(volume.0));
+            trace.number(sizes.as_ref().map_or(0, |sizes| sizes.data_bytes));
+        }
         // What it says was hashed when it was sent.
         Input::Message { epoch, .. } => trace.number(epoch.0),
         Input::Timer => trace.number(1),
@@ -195,6 +203,7 @@ fn hash_effect(trace: &mut Trace, effect: &Effect) {
                 trace.bytes(&write.data);
             }
         }
+        Effect::MeasureDisk { volume } => trace.number(4 << 8 | u64::from(volume.0)),
         Effect::Connect => trace.number(3),
         Effect::Send { epoch, message } => {
             trace.number(epoch.0);

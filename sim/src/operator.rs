@@ -1,14 +1,14 @@
 //! Trouble: the faults of the plan, orders and their answers, and the daemon's own wishes.
 
 use crate::marks::Mark;
-use crate::node::{Doom, Order, Process, VOLUMES};
-use crate::plan::{Class, Death, Fault};
+use crate::node::{Doom, NODE_NAMES, Order, Process, VOLUMES};
+use crate::plan::{Class, Death, Fault, other_options};
 use crate::world::{Event, POLL, Phase, World};
-use replicator::{Command, CommandId, Refusal, RefusalKind, Status};
+use replicator::{Command, CommandId, Fencing, Reconfigure, Refusal, RefusalKind, Status};
 use types::{ConnectionState, DiskState, NodeId, Role, Span};
 
 /// A fault that may not happen yet is tried again after so long.
-const AGAIN: Span = Span::millis(40);
+pub(crate) const AGAIN: Span = Span::millis(40);
 /// No order takes longer, whatever happens meanwhile: an orderly end drains for so long.
 pub(crate) const ORDER_MAX: Span = Span::secs(31);
 
@@ -26,7 +26,7 @@ impl World {
     }
 
     /// Whether both nodes know that the other's copy is good.
-    fn both_know(&self) -> bool {
+    pub(crate) fn both_know(&self) -> bool {
         (0..2).all(|node| {
             self.status(node).is_some_and(|status| {
                 status.volumes.iter().all(|volume| volume.peer_disk == DiskState::UpToDate)
@@ -54,6 +54,9 @@ impl World {
             return self.schedule(self.now + AGAIN, Event::Fault(index));
         }
         self.trace.line(self.now, "world", || format!("fault {fault:?}"));
+        if let Fault::Verify(node, volume, seed) = fault {
+            return self.verify_by_order(index, usize::from(node.0), volume, seed);
+        }
         self.inflict(fault);
     }
 
@@ -62,9 +65,18 @@ impl World {
         let class = self.class();
         let whole = self.nodes.iter().all(|node| node.losses.iter().all(Option::is_none));
         let one_at_a_time =
-            matches!(class, Class::OneDies | Class::FullSync | Class::Orders | Class::Fencing);
+            matches!(class, Class::OneDies | Class::FullSync | Class::Orders | Class::Fencing)
+                || class == Class::Grow;
         match fault {
-            Fault::Reset => true,
+            Fault::PauseSync(..) => true,
+            Fault::Invalidate { .. } => self.may_invalidate(),
+            Fault::Reset | Fault::Reconfigure(..) => true,
+            Fault::Enlarge(node, volume, _) => self.may_enlarge(usize::from(node.0), volume),
+            Fault::Resize(node, _) => {
+                let node = usize::from(node.0);
+                self.nodes[node].engine().is_some() && self.nodes[node].orders.is_empty()
+            }
+            Fault::Verify(..) => true,
             // The long ones are what these classes are about.
             Fault::Partition(_) | Fault::Pause(..) if class == Class::Solo => true,
             Fault::Partition(_) if class == Class::SplitBrain => true,
@@ -80,6 +92,7 @@ impl World {
                 whole && self.is_calm() && self.both_know() && self.no_orders()
             }
             Fault::Failover => self.heir().is_some(),
+            Fault::TakeOver(_) => self.parted_at.is_some(),
             Fault::Disconnect(..) if class == Class::Solo => true,
             Fault::PromoteBoth => {
                 let primaries = self.nodes.iter().filter(|node| node.role == Role::Primary);
@@ -148,7 +161,27 @@ impl World {
                 let command = Command::Detach { volume: VOLUMES[volume] };
                 self.order(node, Order::Detach(volume), command);
             }
+            order => self.inflict_order(order),
+        }
+    }
+
+    /// What an operator orders.
+    fn inflict_order(&mut self, fault: Fault) {
+        match fault {
+            Fault::Reconfigure(node, seed) => self.reconfigure(usize::from(node.0), seed),
+            Fault::PauseSync(node, volume, span) => {
+                self.pause_resync(usize::from(node.0), volume, span);
+            }
+            Fault::Invalidate { node, volume, remote, marked } => {
+                self.invalidate(usize::from(node.0), volume, remote, marked);
+            }
+            Fault::Enlarge(node, volume, extra) => {
+                self.enlarge(usize::from(node.0), volume, extra);
+            }
+            Fault::Resize(node, volume) => self.order_resize(usize::from(node.0), volume),
+            Fault::Verify(..) => unreachable!("it comes again, and is not inflicted once"),
             Fault::Failover => self.failover(),
+            Fault::TakeOver(node) => self.take_over(usize::from(node.0)),
             Fault::Restart(node, down) => self.stop(usize::from(node.0), down),
             Fault::SwapRoles => self.swap_roles(),
             Fault::DemoteBusy(node) => {
@@ -167,7 +200,38 @@ impl World {
                 self.nodes[node].disconnected_until = Some(self.now + span);
                 self.order(node, Order::Disconnect, Command::Disconnect);
             }
+            other => unreachable!("{other:?} is no order"),
         }
+    }
+
+    /// Other options for a running node; or, now and then, such as cannot be taken now.
+    fn reconfigure(&mut self, node: usize, seed: u64) {
+        // Whoever is told to end takes no other orders.
+        let ends = self.nodes[node].orders.values().any(|(order, _)| *order == Order::Stop);
+        if self.nodes[node].engine().is_none() || ends {
+            return;
+        }
+        let mut options = other_options(&self.plan.options, seed);
+        let both = self.status(node).is_some_and(|status| {
+            status.role == Role::Primary && status.peer_role == Role::Primary
+        });
+        let is_frozen = self
+            .status(node)
+            .is_some_and(|status| status.volumes.iter().any(|volume| volume.suspended.fencing));
+        let tries = seed.is_multiple_of(2) && !self.nodes[node].is_paused(self.now);
+        let forbids = match (tries, both, is_frozen) {
+            (true, true, _) => Some(Mark::OptionsRefused),
+            (true, false, true) => Some(Mark::NotThawed),
+            _ => None,
+        };
+        match forbids {
+            Some(Mark::NotThawed) => options.fencing = Fencing::DontCare,
+            Some(_) => options.allow_two_primaries = false,
+            None => {}
+        }
+        let [node_name, peer_name] = [node, 1 - node].map(|it| NODE_NAMES[it].to_owned());
+        let change = Box::new(Reconfigure { node_name, peer_name, options });
+        self.order(node, Order::Reconfigure(forbids), Command::Reconfigure(change));
     }
 
     pub(crate) fn pause(&mut self, node: usize, span: Span) {
@@ -197,6 +261,7 @@ impl World {
             return;
         }
         if effects == 0 {
+            let death = self.fitting_death(node, death);
             self.die(node, death, down);
         } else {
             it.doomed = Some(Doom { effects, death, down });
@@ -209,6 +274,11 @@ impl World {
         let effects = self.rng.below(20);
         // Half of the time the first is still down when the second dies.
         let overlap = if self.rng.chance(1, 2) { gap } else { Span(0) };
+        if self.dies_at_once(death) {
+            // What the Primary had answered before the other died is not to be looked at apart.
+            self.doom(first, death, 0, downs[0]);
+            return self.doom(1 - first, death, 0, downs[1]);
+        }
         self.doom(first, death, effects, downs[0] + overlap);
         let event = Event::Doom { node: 1 - first, death, down: downs[1] };
         self.schedule(self.now + gap, event);
@@ -219,7 +289,8 @@ impl World {
         (0..2).find(|&node| {
             let other = &self.nodes[1 - node];
             let dead = matches!(other.process, Process::Down) && other.wants_primary;
-            dead && !self.plan.two_primaries
+            dead && !other.died_ahead
+                && !self.plan.two_primaries
                 && self.status(node).is_some_and(|status| all_up_to_date(&status))
         })
     }
@@ -230,6 +301,7 @@ impl World {
         self.nodes[1 - heir].wants_primary = false;
         self.nodes[heir].wants_primary = true;
         self.nodes[heir].alone_after = self.now;
+        self.takes_over = Some(heir);
     }
 
     fn stop(&mut self, node: usize, down: Span) {
@@ -275,6 +347,7 @@ impl World {
                     self.defined = true;
                 }
                 self.nodes[node].role = Role::Primary;
+                self.note_takeover(node);
                 let life = self.nodes[node].life;
                 self.schedule(self.now, Event::Open { node, life });
             }
@@ -314,12 +387,32 @@ impl World {
             }
             (Order::Reattach(volume), result) => self.reattached(node, volume, result),
             (Order::Detach(volume), result) => self.detached(node, volume, result),
+            (Order::Resize { volume, .. }, result) => self.resize_done(node, volume, &result),
             (Order::Attach | Order::Connect | Order::Disconnect, Err(refusal)) => {
                 let text = format!("node {node} refused {order:?}: {}", refusal.text);
                 self.fail("answers", text);
             }
+            (Order::Invalidate(remote), result) => self.invalidated(node, remote, result),
+            (Order::Reconfigure(forbids), result) => self.reconfigured(node, forbids, result),
+            (Order::Verify { volume, blocks, calm }, result) => {
+                self.verify_ordered(node, (volume, blocks, calm), result);
+            }
             (Order::Attach | Order::Connect | Order::Disconnect | Order::Other, Ok(())) => {}
             (Order::Other, Err(_)) => {}
+        }
+    }
+
+    /// `forbids`: what was asked for must have been refused, and this is what that shows.
+    fn reconfigured(&mut self, node: usize, forbids: Option<Mark>, result: Result<(), Refusal>) {
+        match (forbids, result) {
+            (None, Ok(())) => self.marks.hit(Mark::OptionsChanged),
+            (Some(mark), Err(_)) => self.marks.hit(mark),
+            (Some(_), Ok(())) => {
+                self.fail("answers", format!("node {node} took options that it may not"));
+            }
+            (None, Err(refusal)) => {
+                self.fail("answers", format!("node {node} refused options: {}", refusal.text));
+            }
         }
     }
 
@@ -342,7 +435,8 @@ impl World {
             return;
         }
         self.tend_disks(node);
-        if self.nodes[node].behind && self.is_calm() {
+        self.resume_resyncs(node);
+        if self.nodes[node].behind && self.is_calm() && self.no_orders() {
             self.nodes[node].behind = false;
         }
         let it = &self.nodes[node];

@@ -5,8 +5,10 @@
 //! is decided here, from the seed.
 
 use crate::disk::DiskFaults;
-use replicator::{Fencing, OnNoData, Options};
-use types::{EXTENT_BYTES, NodeId, Prng, Span};
+use crate::node::VOLUMES;
+use crate::resync_orders::{draw_orders, draw_paces};
+use replicator::{Digest, Fencing, OnCongestion, OnNoData, Options};
+use types::{BLOCK_BYTES, EXTENT_BYTES, NodeId, Prng, Protocol, Span};
 
 /// What kind of trouble a world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,13 +35,15 @@ pub enum Class {
     /// `fencing resource-and-stonith`: links are lost for long, nodes die, and handlers shoot the
     /// peer or do not. Nobody diverges.
     Fencing,
+    /// Disks grow, an operator has the volumes grow, and one node at a time is killed or loses power.
+    Grow,
     /// Whatever a script does; no seed draws it.
     Scripted,
 }
 
 impl Class {
     /// Every class that a seed can have.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Resets,
         Self::OneDies,
         Self::BothPower,
@@ -50,6 +54,7 @@ impl Class {
         Self::FullSync,
         Self::DiskFails,
         Self::Fencing,
+        Self::Grow,
     ];
 
     /// Its name on the command line.
@@ -65,6 +70,7 @@ impl Class {
             Self::FullSync => "full-sync",
             Self::DiskFails => "disk-fails",
             Self::Fencing => "fencing",
+            Self::Grow => "grow",
             Self::Scripted => "scripted",
         }
     }
@@ -119,6 +125,8 @@ pub enum Fault {
     Die(NodeId, Death, u64, Span),
     /// The Secondary takes over if the Primary is dead.
     Failover,
+    /// This node becomes Primary although the other may be one, unseen.
+    TakeOver(NodeId),
     /// Stop in order; start again after so long.
     Restart(NodeId, Span),
     /// The Primary gives its role to the other.
@@ -135,6 +143,27 @@ pub enum Fault {
     DiskFails(NodeId, usize, DiskFaults, Span),
     /// A disk of a node is detached by order, while it may be failing; it comes back.
     Detach(NodeId, usize, DiskFaults, Span),
+    /// A disk of a node is larger by so many bytes from now on.
+    Enlarge(NodeId, usize, u64),
+    /// An operator wants a volume to be as large as it can, at this node.
+    Resize(NodeId, usize),
+    /// The options of a node change, to what this seed says, while everything goes on.
+    Reconfigure(NodeId, u64),
+    /// The resync of a volume is to stand still at a node, for so long.
+    PauseSync(NodeId, usize, Span),
+    /// A node is told that the copy of a volume, its own or its peer's, is to be given up.
+    Invalidate {
+        /// Who is told.
+        node: NodeId,
+        /// Which volume.
+        volume: usize,
+        /// The peer's copy.
+        remote: bool,
+        /// Only what is marked.
+        marked: bool,
+    },
+    /// A node is to verify a volume, or to end that; and again and again, as this seed says.
+    Verify(NodeId, usize, u64),
 }
 
 impl Fault {
@@ -163,8 +192,12 @@ pub struct Plan {
     pub al_extents: u32,
     /// Options of the engines.
     pub options: Options,
+    /// Whether disks keep an activity log.
+    pub al_updates: bool,
     /// First bytes of the places that clients fight for, for each volume: runs of eight blocks.
     pub places: [Vec<u64>; 2],
+    /// The same beyond the size that the volumes begin with.
+    pub later_places: [Vec<u64>; 2],
     /// Request loops for each node and volume.
     pub loops: u64,
     /// Requests of all clients together.
@@ -214,30 +247,22 @@ impl Plan {
     /// The plan of a seed, of that class or one that the seed chooses.
     pub fn new(seed: u64, class: Option<Class>) -> Self {
         let mut rng = Prng::new(seed ^ 0x706c_616e);
-        let drawn = *rng.pick(DRAWN);
-        // Of its own numbers: what is drawn else stays what it was.
-        let fencing = Prng::new(seed ^ 0x6665_6e63).chance(1, 14);
-        let class = class.unwrap_or(if fencing { Class::Fencing } else { drawn });
-        let two_primaries = match class {
-            Class::SplitBrain => true,
-            Class::Solo => false,
-            Class::Orders | Class::FullSync | Class::DiskFails | Class::Scripted => {
-                rng.chance(1, 2)
-            }
-            Class::Resets
-            | Class::OneDies
-            | Class::BothPower
-            | Class::BothKilled
-            | Class::Fencing => rng.chance(3, 4),
-        };
-        let many_extents = class != Class::FullSync && rng.chance(1, 12);
+        let drawn = draw_class(seed, &mut rng);
+        let class = class.unwrap_or(drawn);
+        let two_primaries = two_primaries(class, seed, &mut rng);
+        let many_extents = !matches!(class, Class::FullSync | Class::Grow) && rng.chance(1, 12);
         let device_bytes = std::array::from_fn(|_| match class {
             Class::FullSync => rng.between(1, 6) * MIB + 256 * 1024,
+            Class::Grow => rng.between(5, 20) * MIB,
             _ if many_extents => 400 * MIB,
             _ => rng.between(20, 80) * MIB,
         });
         let extents = if many_extents { rng.between(75, 95) } else { rng.between(1, 3) };
         let places = device_bytes.map(|device| places(&mut rng, device, extents));
+        let later_places = match class {
+            Class::Grow => device_bytes.map(later_places),
+            _ => [Vec::new(), Vec::new()],
+        };
         let granules = if rng.chance(1, 3) { [512, 4096] } else { [512, 512] };
         let chaos = Span::millis(rng.between(1500, 12_000));
         let mut plan = Self {
@@ -249,7 +274,9 @@ impl Plan {
             slowness: [rng.between(1, 4), rng.between(1, 4)],
             al_extents: rng.between(2, 6) as u32,
             options: options(&mut rng, two_primaries, many_extents),
+            al_updates: true,
             places,
+            later_places,
             loops: rng.between(1, 4),
             requests: if many_extents { 700 } else { rng.between(100, 300) },
             think: Span(0),
@@ -269,7 +296,19 @@ impl Plan {
         plan.think = Span(plan.chaos.0 * 5 * loops / plan.requests);
         // Of its own numbers: what is drawn above stays what it was.
         plan.draw_policies(&mut Prng::new(seed ^ 0x706f_6c69));
+        plan.draw_protocol(&mut Prng::new(seed ^ 0x7072_6f74));
         plan.faults = faults(&mut rng, &plan);
+        let changes = reconfigurations(&mut Prng::new(seed ^ 0x6164_6a75), &plan);
+        plan.faults.extend(changes);
+        let mut resyncs = Prng::new(seed ^ 0x7265_7379);
+        let orders = draw_orders(&mut resyncs, &plan);
+        plan.faults.extend(orders);
+        if class != Class::Scripted {
+            draw_paces(&mut resyncs, &mut plan);
+        }
+        plan.draw_csums(&mut Prng::new(seed ^ 0x6373_756d));
+        let verifies = plan.draw_verifies(&mut Prng::new(seed ^ 0x7665_7269));
+        plan.faults.extend(verifies);
         plan.faults.sort_by_key(|(at, _)| at.0);
         if class == Class::Resets && rng.chance(1, 3) {
             plan.crowd();
@@ -279,7 +318,7 @@ impl Plan {
 
     /// What becomes of requests without data, and of a peer that is lost.
     fn draw_policies(&mut self, rng: &mut Prng) {
-        self.options.al_updates = !rng.chance(1, 12);
+        self.al_updates = !rng.chance(1, 12);
         if rng.chance(1, 3) {
             self.options.on_no_data_accessible = OnNoData::SuspendIo;
         }
@@ -294,6 +333,54 @@ impl Plan {
         }
     }
 
+    /// When writes are answered: early only with one Primary.
+    fn draw_protocol(&mut self, rng: &mut Prng) {
+        let parted = self.class == Class::SplitBrain;
+        if self.two_primaries || self.class == Class::Scripted || !(parted || rng.chance(2, 3)) {
+            return;
+        }
+        if parted {
+            // What is on its way when the other node takes over is what it is about.
+            self.idle_when_parted = rng.chance(3, 4);
+            self.delay_micros = 20_000;
+        }
+        // Frozen I/O and answers that are queued only do not go together.
+        let received = self.class == Class::Fencing || rng.chance(1, 3);
+        self.options.protocol = if received { Protocol::B } else { Protocol::A };
+        let diverges = matches!(
+            self.class,
+            Class::OneDies | Class::BothKilled | Class::Solo | Class::Orders | Class::FullSync
+        );
+        if rng.chance(1, 2) {
+            self.options.congestion_fill = rng.between(1, 16) << 12;
+            self.options.congestion_extents = rng.between(1, 8) as u32;
+            if !received && diverges && rng.chance(2, 3) {
+                self.options.on_congestion = OnCongestion::PullAhead;
+            }
+        }
+    }
+
+    /// Whether resyncs compare before they copy.
+    fn draw_csums(&mut self, rng: &mut Prng) {
+        if self.class != Class::Scripted && rng.chance(1, 3) {
+            self.options.csums_alg = Some(*rng.pick(&[Digest::Xxh3, Digest::Sha256]));
+            self.options.csums_after_crash_only = rng.chance(1, 3);
+        }
+    }
+
+    /// Verifies, now and then one after the other from both nodes.
+    fn draw_verifies(&mut self, rng: &mut Prng) -> Vec<(Span, Fault)> {
+        self.options.verify_alg = Some(*rng.pick(&Digest::ALL));
+        let drawn = rng.chance(1, 4) && self.class != Class::Scripted;
+        let orders = if drawn { rng.between(1, 3) } else { 0 };
+        let order = |_| {
+            let when = Span(rng.below(self.chaos.0 / 2));
+            let node = NodeId(rng.below(2) as u8);
+            (when, Fault::Verify(node, rng.below(2) as usize, rng.next_u64()))
+        };
+        (0..orders).map(order).collect()
+    }
+
     /// All want one place at once, the link is fast and the disks are slow.
     fn crowd(&mut self) {
         for places in &mut self.places {
@@ -306,6 +393,17 @@ impl Plan {
         self.slowness = [4, 4];
     }
 
+    /// How large the volumes are at first: what the disks have room for, as far as it is used.
+    pub(crate) fn first_sizes(&self) -> [u64; 2] {
+        std::array::from_fn(|volume| {
+            let room = crate::disk::layout(self.device_bytes[volume]).data_bytes();
+            match self.options.of_volume(VOLUMES[volume]).size {
+                0 => room,
+                size => room.min((size / BLOCK_BYTES * BLOCK_BYTES).max(BLOCK_BYTES)),
+            }
+        })
+    }
+
     /// The longest outage that no engine may take for the loss of its peer, if it hears of it.
     pub fn short(&self) -> Span {
         Span(self.options.timeout.0 / 4)
@@ -314,6 +412,33 @@ impl Plan {
     /// The same for silences: short enough that most are over before they are noticed.
     pub fn short_silence(&self) -> Span {
         Span(self.options.ping_timeout.0 * 3 / 4)
+    }
+}
+
+fn draw_class(seed: u64, rng: &mut Prng) -> Class {
+    let drawn = *rng.pick(DRAWN);
+    // Of its own numbers: what is drawn else stays what it was.
+    let fencing = Prng::new(seed ^ 0x6665_6e63).chance(1, 14);
+    let grows = Prng::new(seed ^ 0x6772_6f77).chance(1, 16);
+    match (fencing, grows) {
+        (true, _) => Class::Fencing,
+        (false, true) => Class::Grow,
+        (false, false) => drawn,
+    }
+}
+
+fn two_primaries(class: Class, seed: u64, rng: &mut Prng) -> bool {
+    match class {
+        // Now and then one Primary, and the other node takes over unseen.
+        Class::SplitBrain => !Prng::new(seed ^ 0x756e_7365).chance(1, 3),
+        Class::Solo => false,
+        Class::Orders | Class::FullSync | Class::DiskFails | Class::Scripted => rng.chance(1, 2),
+        Class::Resets
+        | Class::OneDies
+        | Class::BothPower
+        | Class::BothKilled
+        | Class::Grow
+        | Class::Fencing => rng.chance(3, 4),
     }
 }
 
@@ -333,6 +458,31 @@ fn options(rng: &mut Prng, two_primaries: bool, many_extents: bool) -> Options {
         resync_request: request,
         ..Options::default()
     }
+}
+
+/// What an operator may change of the options of a running node. Nothing that the class of the world
+/// relies on: what a loss of the peer is, and what becomes of it.
+pub(crate) fn other_options(planned: &Options, seed: u64) -> Options {
+    let rng = &mut Prng::new(seed);
+    let most = planned.flush_bytes;
+    Options {
+        ko_count: if rng.chance(1, 4) { 0 } else { 7 },
+        ping_int: Span::millis(rng.between(300, 1000)),
+        connect_int: Span::millis(rng.between(500, 2000)),
+        flush_interval: Span::millis(rng.between(50, 1000)),
+        flush_bytes: if rng.chance(1, 2) { most.min(rng.between(16, 128) << 12) } else { most },
+        ..planned.clone()
+    }
+}
+
+fn reconfigurations(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
+    let times =
+        if rng.chance(1, 3) && plan.class != Class::Scripted { rng.between(1, 6) } else { 0 };
+    let change = |_| {
+        let when = Span(rng.below(plan.chaos.0 * 9 / 10));
+        (when, Fault::Reconfigure(NodeId(rng.below(2) as u8), rng.next_u64()))
+    };
+    (0..times).map(change).collect()
 }
 
 /// Places in different extents, some of them astride the border to the next extent.
@@ -395,10 +545,17 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         Class::BothPower => vec![Fault::DieBoth(Death::Power, gap(rng, plan))],
         Class::BothKilled => vec![Fault::DieBoth(Death::Kill, gap(rng, plan))],
         Class::Solo => solo(rng, plan),
-        Class::SplitBrain => vec![Fault::Partition(Span::secs(60))],
+        Class::SplitBrain => {
+            let mut faults = vec![Fault::Partition(Span::secs(60))];
+            if !plan.two_primaries {
+                faults.push(Fault::TakeOver(NodeId(1 - plan.first_primary.0)));
+            }
+            faults
+        }
         Class::Orders => (0..rng.between(1, 4)).map(|_| order(rng, plan)).collect(),
         Class::DiskFails => (0..rng.between(1, 3)).map(|_| disk_loss(rng)).collect(),
         Class::Fencing => (0..rng.between(1, 4)).map(|_| long_loss(rng, plan)).collect(),
+        Class::Grow => growth(rng, plan),
     };
     for fault in own {
         let when = match plan.class {
@@ -412,6 +569,34 @@ fn faults(rng: &mut Prng, plan: &Plan) -> Vec<(Span, Fault)> {
         faults.push((when, fault));
     }
     faults
+}
+
+/// Disks grow in any order, an operator tries again and again, and nodes die meanwhile.
+fn growth(rng: &mut Prng, plan: &Plan) -> Vec<Fault> {
+    let node = |rng: &mut Prng| NodeId(rng.below(2) as u8);
+    let mut faults = Vec::new();
+    for volume in 0..rng.between(1, 2) as usize {
+        for at in 0..2 {
+            if rng.chance(1, 10) {
+                // Too little for the metadata to move.
+                faults.push(Fault::Enlarge(NodeId(at), volume, BLOCK_BYTES));
+            }
+            let extra = rng.between(1, 30) * MIB + rng.below(2) * 13 * BLOCK_BYTES;
+            faults.push(Fault::Enlarge(NodeId(at), volume, extra));
+        }
+        let orders = rng.between(2, 5);
+        faults.extend((0..orders).map(|_| Fault::Resize(node(rng), volume)));
+    }
+    let deaths = rng.below(4);
+    faults.extend((0..deaths).flat_map(|_| one_death(rng, plan)));
+    faults
+}
+
+/// The last blocks before the old end, with the first behind it, where the metadata were; and one
+/// further on.
+fn later_places(device_bytes: u64) -> Vec<u64> {
+    let end = crate::disk::layout(device_bytes).data_bytes();
+    vec![end - 4 * BLOCK_BYTES, end + 256 * 1024]
 }
 
 /// Between the deaths of both nodes: none, hardly any, or so much that the second is alone.

@@ -7,16 +7,23 @@
 use crate::client::Asked;
 use crate::content::bytes_of_tag;
 use crate::disk::{Disk, layout};
-use crate::node::{Order, Process, VOLUMES};
+use crate::node::{NODE_NAMES, Order, Process, VOLUMES};
 use crate::oracle::View;
 use crate::plan::{Class, Death, Plan};
 use crate::world::{Event, World};
 use metadata::Rule;
 use replicator::{
-    ClientOp, Command, CommandId, Event as EngineEvent, Handler, Inspection, Options, Refusal,
-    RefusalKind, Status,
+    ClientOp, Command, CommandId, Event as EngineEvent, Handler, Inspection, Options, Reconfigure,
+    Refusal, RefusalKind, Resize, Status, VerifyReport,
 };
-use types::{BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, Role, SECTOR_BYTES, Span};
+use types::{
+    BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, DiskState, Role, SECTOR_BYTES, Span,
+};
+
+mod late_mark;
+mod resync;
+
+pub use late_mark::{MOMENTS, late_mark};
 
 /// Longer than any scenario.
 const FOR_EVER: Span = Span::secs(10_000_000);
@@ -73,6 +80,7 @@ impl Script {
         plan.places = [vec![0], vec![0]];
         plan.al_extents = 4;
         plan.options = options;
+        plan.al_updates = true;
         plan.requests = 0;
         plan.loops = 0;
         plan.delay_micros = 100;
@@ -92,6 +100,11 @@ impl Script {
             script.promote(node).expect("nothing is in the way of it");
         }
         script
+    }
+
+    /// Disks that are attached from now on keep no activity log.
+    pub fn without_log(&mut self) {
+        self.world.plan.al_updates = false;
     }
 
     /// Starts both nodes and waits until they are connected.
@@ -209,6 +222,70 @@ impl Script {
         self.order(node, Order::Other, Command::SuspendIo).expect("it is never refused");
     }
 
+    /// Other options for a running node, from those that it was made with.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn reconfigure(
+        &mut self,
+        node: usize,
+        change: impl FnOnce(&mut Options),
+    ) -> Result<(), Refusal> {
+        let mut options = self.world.plan.options.clone();
+        change(&mut options);
+        let [node_name, peer_name] = [node, 1 - node].map(|it| NODE_NAMES[it].to_owned());
+        let wanted = Box::new(Reconfigure { node_name, peer_name, options });
+        self.order(node, Order::Other, Command::Reconfigure(wanted))
+    }
+
+    /// `verify` of these blocks.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn verify(&mut self, node: usize, blocks: std::ops::Range<u64>) -> Result<(), Refusal> {
+        let per_block = BLOCK_BYTES / SECTOR_BYTES;
+        let (start, stop) = (blocks.start * per_block, Some(blocks.end * per_block));
+        self.order(node, Order::Other, Command::Verify { volume: VOLUMES[0], start, stop })
+    }
+
+    /// `verify` of the whole volume, up to its end.
+    ///
+    /// # Panics
+    /// If it refuses, or does not end.
+    pub fn verify_all(&mut self, node: usize) -> VerifyReport {
+        let command = Command::Verify { volume: VOLUMES[0], start: 0, stop: None };
+        self.order(node, Order::Other, command).expect("nothing is in the way of it");
+        self.verified(node)
+    }
+
+    /// Waits until a verify has ended, and tells how.
+    pub fn verified(&mut self, node: usize) -> VerifyReport {
+        self.until("a verify ends", |script| script.status(node).volumes[0].verify.is_none());
+        self.status(node).volumes[0].verify_report.clone().expect("one has ended")
+    }
+
+    /// `verify --cancel`.
+    pub fn cancel_verify(&mut self, node: usize) {
+        let command = Command::CancelVerify { volume: VOLUMES[0] };
+        self.order(node, Order::Other, command).expect("it is never refused");
+    }
+
+    /// A block of a disk becomes this number behind everybody's back.
+    pub fn flip(&mut self, node: usize, block: u64, tag: u64) {
+        let range = BlockRange::new(block, block + 1).bytes();
+        let data = bytes_of_tag(tag, range.len);
+        self.world.nodes[node].disks[0].flip(range, &data);
+        self.world.coverage.plant(0, block);
+        self.world.coverage_touch(0, [crate::disk::sectors(range)]);
+    }
+
+    /// The blocks that a node has marked.
+    pub fn marked(&self, node: usize) -> Vec<u64> {
+        let engine = self.world.nodes[node].engine().expect("the node runs");
+        let marks = engine.out_of_sync(VOLUMES[0]).expect("it has a disk");
+        (0..self.blocks()).filter(|&block| marks.get(block)).collect()
+    }
+
     /// `resume-io`.
     pub fn resume_io(&mut self, node: usize) {
         self.order(node, Order::Other, Command::ResumeIo).expect("it is never refused");
@@ -236,8 +313,15 @@ impl Script {
     /// # Errors
     /// If it refuses.
     pub fn detach(&mut self, node: usize) -> Result<(), Refusal> {
-        let command = Command::Detach { volume: VOLUMES[0] };
-        self.order(node, Order::Detach(0), command)
+        let id = self.ask_detach(node);
+        self.answer(id)
+    }
+
+    /// The same, without waiting.
+    pub fn ask_detach(&mut self, node: usize) -> CommandId {
+        let id = CommandId(self.world.next_command);
+        self.world.order(node, Order::Detach(0), Command::Detach { volume: VOLUMES[0] });
+        id
     }
 
     /// A node gets its disk back, which is well again.
@@ -257,7 +341,14 @@ impl Script {
         self.answer(id)
     }
 
-    fn answer(&mut self, id: CommandId) -> Result<(), Refusal> {
+    /// Waits for the answer to an order.
+    ///
+    /// # Errors
+    /// If it was refused.
+    ///
+    /// # Panics
+    /// If it is not answered.
+    pub fn answer(&mut self, id: CommandId) -> Result<(), Refusal> {
         self.until("an order is answered", |script| script.world.answers.contains_key(&id));
         self.world.answers.remove(&id).expect("just seen")
     }
@@ -270,6 +361,11 @@ impl Script {
     /// All connections are reset; new ones can be made at once.
     pub fn reset(&mut self) {
         self.world.reset_all(Span(0));
+    }
+
+    /// Messages take up to so long from now on.
+    pub fn slow_link(&mut self, delay: Span) {
+        self.world.plan.delay_micros = delay.0 / 1000;
     }
 
     /// The network is well again.
@@ -317,6 +413,66 @@ impl Script {
     /// The disk of a node is well again.
     pub fn heal_disk(&mut self, node: usize) {
         self.world.heal_disk(node, 0);
+    }
+
+    /// The disk of a node is larger from now on.
+    pub fn enlarge(&mut self, node: usize, extra: u64) {
+        self.world.enlarge(node, 0, extra);
+    }
+
+    /// `resize`.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn resize(&mut self, node: usize, change: impl FnOnce(&mut Resize)) -> Result<(), Refusal> {
+        let id = self.ask_resize_of(node, change);
+        self.answer(id)
+    }
+
+    /// As [`Self::resize`], without waiting.
+    pub fn ask_resize_of(&mut self, node: usize, change: impl FnOnce(&mut Resize)) -> CommandId {
+        let id = CommandId(self.world.next_command);
+        let volume = VOLUMES[0];
+        let mut order =
+            Resize { volume, size: None, assume_clean: false, assume_peer_has_space: false };
+        change(&mut order);
+        let assumed = order.assume_peer_has_space;
+        self.world.order(node, Order::Resize { volume: 0, assumed }, Command::Resize(order));
+        id
+    }
+
+    /// As [`Self::resize`] as far as it goes, without waiting.
+    pub fn ask_resize(&mut self, node: usize) -> CommandId {
+        let id = CommandId(self.world.next_command);
+        self.world.order_resize(node, 0);
+        id
+    }
+
+    /// The same with a disk that was never used there.
+    pub fn enlarge_clean(&mut self, node: usize, extra: u64) {
+        self.world.enlarge_clean(node, 0, extra);
+    }
+
+    /// Waits until a node was refused for a reason with those words.
+    pub fn refusal(&mut self, words: &str) -> String {
+        let said = |script: &Self| {
+            script.world.events.iter().find_map(|(_, event)| match event {
+                EngineEvent::Refused { text } if text.contains(words) => Some(text.clone()),
+                _ => None,
+            })
+        };
+        self.until("a node was refused", |script| said(script).is_some());
+        said(self).expect("just seen")
+    }
+
+    /// The state of the disk of a node.
+    pub fn disk(&self, node: usize) -> DiskState {
+        self.status(node).volumes[0].disk
+    }
+
+    /// The size of the volume by the engine of a node.
+    pub fn size(&self, node: usize) -> u64 {
+        self.world.status(node).map_or(0, |status| status.volumes[0].size_bytes)
     }
 
     /// The disk of a node as it is.
@@ -425,8 +581,20 @@ impl Script {
     /// # Errors
     /// If it is answered so.
     pub fn flush(&mut self, node: usize) -> Result<(), Failed> {
-        let asking = self.ask(node, ClientOp::Flush, Asked::Flush, ByteRange::new(0, 0));
+        let asking = self.ask_flush(node);
         self.wait(asking).map(drop)
+    }
+
+    /// As [`Self::flush`], without waiting.
+    pub fn ask_flush(&mut self, node: usize) -> Asking {
+        self.ask(node, ClientOp::Flush, Asked::Flush, ByteRange::new(0, 0))
+    }
+
+    /// How many messages of a kind a node has sent.
+    pub fn messages_sent(&self, node: usize, kind: &str) -> usize {
+        let sent = format!(" n{node}        -> ");
+        let lines = self.world.trace().text().lines().filter(|line| line.contains(&sent));
+        lines.filter(|line| line.split_whitespace().nth(4) == Some(kind)).count()
     }
 
     fn ask(&mut self, node: usize, op: ClientOp, asked: Asked, range: ByteRange) -> Asking {
@@ -499,7 +667,9 @@ impl Script {
 
     /// Whether both are connected and in sync, with nothing marked.
     pub fn is_in_sync(&self) -> bool {
-        let clean = |status: Status| status.volumes.iter().all(|v| v.out_of_sync_blocks == 0);
+        let clean = |status: Status| {
+            status.volumes.iter().all(|v| v.out_of_sync_blocks == 0 && v.counters.pending == 0)
+        };
         let nodes = 0..2;
         self.world.is_calm()
             && nodes.into_iter().all(|node| self.world.status(node).is_some_and(clean))
@@ -598,6 +768,10 @@ impl World {
                 | Order::Detach(_)
                 | Order::Connect
                 | Order::Disconnect
+                | Order::Reconfigure(_)
+                | Order::Invalidate(_)
+                | Order::Resize { .. }
+                | Order::Verify { .. }
                 | Order::Other => {}
             }
         }

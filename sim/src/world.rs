@@ -13,11 +13,12 @@ use crate::node::{Node, VOLUMES};
 use crate::oracle::{Coverage, Failure};
 use crate::plan::{Class, Death, Plan};
 use crate::trace::Trace;
+use crate::verify::Verifies;
 use metadata::Rule;
 use replicator::{CommandId, Event as EngineEvent, Handler, HandlerId, Inspection, Refusal};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use types::{NodeId, Prng, Span, Time};
+use types::{ByteRange, NodeId, Prng, Span, Time};
 
 /// No world has more events: it would be one that never comes to rest.
 const EVENTS_MAX: u64 = 3_000_000;
@@ -43,6 +44,8 @@ pub(crate) enum Event {
     LinkDown { conn: ConnId, node: usize },
     /// An attempt to connect fails.
     ConnectFailed { node: usize, life: u32, refused: bool },
+    /// The size of a disk is known.
+    Measured { node: usize, life: u32, volume: usize },
     /// A handler of a node ends.
     Handler { node: usize, life: u32, id: HandlerId, handler: Handler, exit: Option<i32> },
     /// Clients come to a node that has become Primary.
@@ -121,6 +124,13 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) failure: Option<Failure>,
     pub(crate) coverage: Coverage,
+    /// How large each volume is at the node where it is largest.
+    pub(crate) sizes: [u64; 2],
+    /// The power of the one went just as the other had given its copy up.
+    pub(crate) given_up: bool,
+    /// A volume has grown, and its new part is not copied yet.
+    pub(crate) new_part: [bool; 2],
+    pub(crate) verifies: Verifies,
     /// The disks are meant to be equal, but for marked blocks.
     pub(crate) defined: bool,
     /// The last moment, on the history's clock, at which power was lost at both nodes.
@@ -145,6 +155,10 @@ pub struct World {
     pub(crate) inspections: Vec<Inspection>,
     /// Answers to the orders of a script.
     pub(crate) answers: BTreeMap<CommandId, Result<(), Refusal>>,
+    /// The requests of writes that were sent, by node, volume, session and number.
+    pub(crate) sent: BTreeMap<(usize, usize, u64, u64), (usize, ByteRange)>,
+    /// The node that takes over, until it has made the data its own.
+    pub(crate) takes_over: Option<usize>,
     events_seen: u64,
     events_at_once: u64,
 }
@@ -183,6 +197,10 @@ impl World {
             trace: Trace::new(text),
             failure: None,
             coverage: Coverage::new(VOLUMES.len()),
+            sizes: plan.first_sizes(),
+            given_up: false,
+            new_part: [false; 2],
+            verifies: Verifies::default(),
             defined: plan.begins_in_sync,
             power_era: None,
             parted_at: None,
@@ -195,6 +213,8 @@ impl World {
             handlers_run: Vec::new(),
             inspections: Vec::new(),
             answers: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            takes_over: None,
             events_seen: 0,
             events_at_once: 0,
             plan,
@@ -263,6 +283,7 @@ impl World {
             Event::Handler { node, life, id, handler, exit } => {
                 self.handler_done(node, life, id, handler, exit);
             }
+            Event::Measured { node, life, volume } => self.measured(node, life, volume),
             Event::Open { node, life } => self.open_clients(node, life),
             Event::Client(client) => self.ask(client),
             Event::Fault(fault) => self.fault(fault),

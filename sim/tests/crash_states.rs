@@ -131,3 +131,18 @@ fn every_operation_has_its_test() {
         assert!(include_str!("crash_states.rs").contains(&name), "{name}");
     }
 }
+
+#[test]
+fn cr1_grow() {
+    every_state_is_well(Operation::Grow, 200);
+}
+
+#[test]
+fn cr1_grown() {
+    every_state_is_well(Operation::Grown, 100);
+}
+
+#[test]
+fn cr1_grow_alone() {
+    every_state_is_well(Operation::GrowAlone, 60);
+}

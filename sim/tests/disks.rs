@@ -19,6 +19,14 @@ fn serving(change: impl FnOnce(&mut Options)) -> Script {
     script
 }
 
+fn serving_without_log() -> Script {
+    let mut script = Script::new(false);
+    script.without_log();
+    script.start_both();
+    script.promote(A).unwrap();
+    script
+}
+
 fn pass_on(options: &mut Options) {
     options.on_io_error = OnIoError::PassOn;
 }
@@ -307,7 +315,7 @@ fn io_error_fails_what_nobody_can_serve() {
 /// Without an activity log a crash of the Primary marks the whole disk.
 #[test]
 fn cr7_a_crash_without_a_log_marks_everything() {
-    let mut script = serving(|options| options.al_updates = false);
+    let mut script = serving_without_log();
     let quiet = script.status(A).volumes[0].counters.al_writes;
     for block in (0..4).map(|extent| extent * 1024) {
         script.write(A, block, 10).unwrap();
@@ -399,7 +407,7 @@ fn io6_what_only_an_incomplete_copy_has_is_an_error() {
 /// made durable first: else both lose power, and only the disk that was let go has it, unmarked.
 #[test]
 fn cr7_a_disk_is_let_go_when_the_peer_has_it_all() {
-    let mut script = serving(|options| options.al_updates = false);
+    let mut script = serving_without_log();
     for block in 0..64 {
         script.write(A, block, 10).unwrap();
     }

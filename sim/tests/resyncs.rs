@@ -1,11 +1,11 @@
-//! Resyncs told step by step: RS1 to RS4, RS10 to RS15. (RS5, to pause a resync by order, has no
-//! command yet; RS6 to RS9 are for what is not there yet.)
+//! Resyncs told step by step: RS1 to RS4, RS10 to RS15. RS5 and what else an operator orders about a
+//! resync is in `resync_orders.rs`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may")]
 
 use metadata::Rule;
-use replicator::Event;
-use sim::script::Script;
+use replicator::{Event, OnIoError};
+use sim::script::{MOMENTS, Script, late_mark};
 use types::{BLOCK_BYTES, DiskState, Span};
 
 const A: usize = 0;
@@ -315,5 +315,45 @@ fn rs15_no_chain_of_clean_shutdowns_makes_a_stale_copy_good() {
             (2000..2000 + chain).collect::<Vec<_>>()
         );
         script.linearizable();
+    }
+}
+
+/// A write that fails while a resync ends leaves a mark that comes late: its block is copied, too.
+#[test]
+fn rs2_a_mark_that_comes_while_a_resync_ends_is_copied() {
+    let late = (0..MOMENTS).filter(|moment| late_mark(*moment)).count();
+    assert!(late > 0, "no mark came late");
+}
+
+/// The same at the source: its client is told, and the place is copied from the target when they have
+/// met anew.
+#[test]
+fn rs2_a_write_that_fails_at_the_source_while_a_resync_ends_is_told_and_mended() {
+    for events in 0..120 {
+        let mut script = Script::of(false, true, |options| options.on_io_error = OnIoError::PassOn);
+        script.start_both();
+        script.promote(A).unwrap();
+        script.slow_link(if events % 2 == 0 { Span::micros(100) } else { Span::millis(5) });
+        script.part();
+        script.write(A, 7, 70).unwrap();
+        script.heal();
+        script.until("a resync", |script| script.status(B).volumes[0].resync.is_some());
+        (0..events).for_each(|_| script.one_event());
+        script.writes_fail(A);
+        let asked = script.ask_write(A, 41, 410);
+        script
+            .until("it has failed", |script| script.status(A).volumes[0].counters.write_errors > 0);
+        script.heal_disk(A);
+        let _ = script.wait(asked);
+        script.write(A, 41, 411).unwrap();
+        script.write(A, 42, 412).unwrap();
+        if script.disk(A) == DiskState::Inconsistent {
+            script.disconnect(B);
+            script.connect(B);
+        }
+        script.in_sync();
+        for block in [7, 41, 42] {
+            assert_eq!(script.on_disk(A, block), script.on_disk(B, block), "{events}: {block}");
+        }
     }
 }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SEEDS: u64 = 500;
 /// And so many of the class that few seeds choose, and that reaches what no other does.
 const FENCING: u64 = 150;
+/// And of the one in which disks grow.
+const GROW: u64 = 350;
 
-const LAST: u64 = SEEDS + FENCING;
+const LAST: u64 = SEEDS + FENCING + GROW;
 
 /// Every seed is well, and together they reach everything that a world can go through: without
 /// that, they would prove little.
@@ -22,7 +24,11 @@ fn five_hundred_seeds_are_well_and_reach_every_mark() {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let seed @ 1..=LAST = next.fetch_add(1, Ordering::Relaxed) {
-                    let class = (seed > SEEDS).then_some(Class::Fencing);
+                    let class = match seed {
+                        ..=SEEDS => None,
+                        seed if seed <= SEEDS + FENCING => Some(Class::Fencing),
+                        _ => Some(Class::Grow),
+                    };
                     let outcome = run(seed, class, false);
                     let mut all = all.lock().unwrap();
                     all.0.add(&outcome.marks);

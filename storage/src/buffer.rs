@@ -27,6 +27,20 @@ struct Free {
     keep_bytes: usize,
 }
 
+impl Free {
+    /// The longest buffer, if it is longer than that. Of those who share a stock, few ask for long
+    /// ones, and all for short ones: so these are not kept out by a long one that nobody wants.
+    fn take_longer_than(&mut self, pages: usize) -> Option<Box<[Page]>> {
+        let mut longest = self.by_pages.last_entry().filter(|entry| *entry.key() > pages)?;
+        let taken = longest.get_mut().pop();
+        if longest.get().is_empty() {
+            longest.remove();
+        }
+        self.bytes -= taken.as_ref().map_or(0, |taken| taken.len() * BUFFER_ALIGN);
+        taken
+    }
+}
+
 /// Where aligned buffers come from and where they return to. Clones share one stock.
 ///
 /// The pool bounds what it *keeps*; how much is handed out is bounded by the daemon's budget of
@@ -80,11 +94,24 @@ impl BufferPool {
 
     fn give_back(&self, memory: Box<[Page]>) {
         let bytes = memory.len() * BUFFER_ALIGN;
-        let mut free = self.lock();
-        if bytes > 0 && free.bytes + bytes <= free.keep_bytes {
-            free.bytes += bytes;
-            free.by_pages.entry(memory.len()).or_default().push(memory);
+        if bytes == 0 {
+            return;
         }
+        let mut free = self.lock();
+        // Freed with the lock given back.
+        let mut dropped = Vec::new();
+        while free.bytes + bytes > free.keep_bytes {
+            match free.take_longer_than(memory.len()) {
+                Some(longer) => dropped.push(longer),
+                None => {
+                    dropped.push(memory);
+                    return drop(free);
+                }
+            }
+        }
+        free.bytes += bytes;
+        free.by_pages.entry(memory.len()).or_default().push(memory);
+        drop(free);
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
@@ -215,6 +242,24 @@ mod tests {
         assert_eq!(pool.kept_bytes(), 16_384);
         drop(pool.alloc(1 << 20));
         assert_eq!(pool.kept_bytes(), 16_384);
+    }
+
+    #[test]
+    fn long_buffers_that_nobody_wants_do_not_keep_short_ones_out() {
+        let pool = BufferPool::new(1 << 20);
+        drop(pool.alloc(1 << 20));
+        assert_eq!(pool.kept_bytes(), 1 << 20);
+        let short = pool.alloc(4096);
+        let address = short.as_ptr();
+        drop(short);
+        assert_eq!(pool.kept_bytes(), 4096);
+        assert_eq!(pool.alloc(4096).as_ptr(), address);
+        drop([pool.alloc(4096), pool.alloc(768 << 10)]);
+        assert_eq!(pool.kept_bytes(), 772 << 10);
+        drop(pool.alloc(2 << 20));
+        assert_eq!(pool.kept_bytes(), 772 << 10, "what is longer than all is never kept");
+        drop([pool.alloc(4096), pool.alloc(512 << 10)]);
+        assert_eq!(pool.kept_bytes(), 516 << 10, "the longest makes room");
     }
 
     #[test]

@@ -71,7 +71,23 @@ impl Device {
 
     /// Its size: that of the file or device, in whole sectors.
     pub fn bytes(&self) -> u64 {
-        self.shared().geometry.bytes
+        self.shared().bytes()
+    }
+
+    /// Looks how large it is now. What is new can be used from then on; one that has become smaller
+    /// fails requests beyond its end, and the size that it has is told.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn measure(&self) -> std::io::Result<u64> {
+        use std::io::{Seek, SeekFrom};
+        let bytes = match (self.file(), self.memory_disk()) {
+            (Some(file), _) => (&file.file).seek(SeekFrom::End(0))?,
+            (None, Some(disk)) => disk.bytes(),
+            (None, None) => self.bytes(),
+        };
+        self.shared().grow_to(bytes);
+        Ok(bytes)
     }
 
     /// The smallest unit that it writes without reading around: 1 for memory and files in the page
@@ -93,7 +109,7 @@ impl Device {
 
     /// One line about it for people and logs.
     pub fn describe(&self) -> String {
-        let Geometry { bytes, granule, .. } = self.shared().geometry;
+        let (bytes, granule) = (self.bytes(), self.granule());
         let Some(file) = self.file() else {
             return format!("memory, {bytes} bytes");
         };
@@ -328,5 +344,40 @@ fn choose(file: BackingFile, backend: Backend) -> Result<Inner, OpenError> {
             }
             Err((_, error)) => Err(OpenError::Backend { path, backend: "io_uring", error }),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is behind the end is refused until the device has been measured, and works then.
+    #[tokio::test]
+    async fn what_is_new_can_be_used_once_the_device_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(64 << 10).unwrap();
+        for backend in [Backend::Auto, Backend::Inline, Backend::Pool] {
+            let device =
+                Device::open(&path, OpenOptions { backend, ..OpenOptions::default() }).await;
+            let device = device.unwrap();
+            let old = device.bytes();
+            file.set_len(old * 2 + 100).unwrap();
+            device.write_now(old, &[7; 4096]).unwrap_err();
+            assert_eq!(device.measure().unwrap(), old * 2 + 100);
+            assert!(device.bytes() > old && device.bytes().is_multiple_of(512));
+            device.write_now(old, &[7; 4096]).unwrap();
+            assert_eq!(device.read_now(ByteRange::new(old, 4096)).unwrap()[..], [7; 4096]);
+            file.set_len(old).unwrap();
+            assert_eq!(device.measure().unwrap(), old, "one that shrinks is told as it is");
+            drop(device);
+            file.set_len(64 << 10).unwrap();
+        }
+        let disk = MemoryDisk::new(8192);
+        let device = Device::on_memory(&disk);
+        disk.enlarge(16384);
+        assert_eq!(device.measure().unwrap(), 16384);
+        device.write_now(12288, &[1; 4096]).unwrap();
     }
 }

@@ -28,7 +28,7 @@ impl BackingFile {
     /// Do one request with plain calls, and return when it is done.
     pub(crate) fn run(&self, op: Op) -> Result<Bytes, DeviceError> {
         if let Op::Map(range) = op {
-            op.check(self.shared.geometry.bytes, self.shared.geometry.read_only)?;
+            op.check(self.shared.bytes(), self.shared.geometry.read_only)?;
             return crate::map::map(self, range).map(|map| map.encode().into());
         }
         let mut job = Job::new(op, &self.shared, &self.pool);

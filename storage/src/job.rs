@@ -131,7 +131,7 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new(op: Op, shared: &Arc<Shared>, pool: &BufferPool) -> Self {
         let geometry = shared.geometry;
-        let now = match op.check(geometry.bytes, geometry.read_only) {
+        let now = match op.check(shared.bytes(), geometry.read_only) {
             Ok(()) => Now::Idle,
             Err(error) => Now::Finished(Err(error)),
         };

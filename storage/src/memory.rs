@@ -37,6 +37,17 @@ impl MemoryDisk {
         self.lock().now.len() as u64
     }
 
+    /// It is larger from now on; what is new is zeros.
+    ///
+    /// # Panics
+    /// If it would become smaller.
+    pub fn enlarge(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).expect("memory is not larger than the address space");
+        let mut contents = self.lock();
+        assert!(bytes >= contents.now.len(), "a disk in memory does not shrink");
+        contents.now.resize(bytes, 0);
+    }
+
     /// A copy of some of it, as a read would see it.
     ///
     /// # Panics
@@ -76,7 +87,7 @@ impl MemoryDisk {
 
     /// Do one request.
     pub(crate) fn run(&self, op: Op, shared: &Shared) -> Result<Bytes, DeviceError> {
-        op.check(shared.geometry.bytes, shared.geometry.read_only)?;
+        op.check(shared.bytes(), shared.geometry.read_only)?;
         if !op.kind().only_looks() && shared.is_poisoned() {
             return Err(DeviceError::Poisoned);
         }

@@ -17,6 +17,9 @@ use types::{BLOCK_BYTES, SECTOR_BYTES, Span};
 /// How long to wait before the next look whether a file is free.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
+/// How often the kernel's list of locks is read for a holder that must be in it.
+const LOCK_LIST_READS: usize = 8;
+
 /// The largest unit that a file system is believed to zero in.
 const MAX_ZERO_GRANULE: u64 = 64 << 10;
 
@@ -252,8 +255,14 @@ fn lock_holder(file: &File) -> Option<u32> {
     let stat = rustix::fs::fstat(file).ok()?;
     let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
     let inode = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    lock_holder_in(&locks, &inode)
+    lock_holder_by(|| std::fs::read_to_string("/proc/locks").ok(), &inode)
+}
+
+/// The kernel hands its list out in pieces and by position: a line is missed if others before it go
+/// between two pieces, as they do where many files are locked. So one that is not there is looked for
+/// again.
+fn lock_holder_by(mut read: impl FnMut() -> Option<String>, inode: &str) -> Option<u32> {
+    (0..LOCK_LIST_READS).find_map(|_| lock_holder_in(&read()?, inode))
 }
 
 /// Lines are like `1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF`.
@@ -365,6 +374,16 @@ mod tests {
                      2: -> FLOCK  ADVISORY  WRITE 4712 fe:00:132 0 EOF\n";
         assert_eq!(lock_holder_in(locks, "fe:00:131"), Some(4711));
         assert_eq!(lock_holder_in(locks, "fe:00:132"), None, "it waits, it does not hold");
+    }
+
+    #[test]
+    fn a_line_that_one_reading_of_the_list_missed_is_found_by_the_next() {
+        let line = "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF\n";
+        let mut readings = ["", line].into_iter();
+        let read = || readings.next().map(String::from);
+        assert_eq!(lock_holder_by(read, "fe:00:131"), Some(4711));
+        assert_eq!(lock_holder_by(|| Some(String::new()), "fe:00:131"), None, "it ends");
+        assert_eq!(lock_holder_by(|| None, "fe:00:131"), None, "there is no such list");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 use crate::DeviceError;
 use rustix::io::Errno;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use types::ByteRange;
 
 /// The sizes and units of a device. Units are powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    /// Size in bytes, a multiple of the granule.
+    /// Size in bytes when it was opened, a multiple of the granule.
     pub(crate) bytes: u64,
     /// The unit of offsets and lengths: 1, or the sector of a device that is open with `O_DIRECT`.
     pub(crate) granule: u64,
@@ -39,6 +39,8 @@ pub(crate) enum ZeroWay {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) geometry: Geometry,
+    /// Its size by now.
+    bytes: AtomicU64,
     poisoned: AtomicBool,
     no_punch_hole: AtomicBool,
     no_zero_range: AtomicBool,
@@ -51,6 +53,7 @@ impl Shared {
         let never = || AtomicBool::new(false);
         Self {
             geometry,
+            bytes: AtomicU64::new(geometry.bytes),
             poisoned: never(),
             no_punch_hole: never(),
             no_zero_range: never(),
@@ -59,6 +62,18 @@ impl Shared {
             no_dsync: AtomicBool::new(geometry.granule == 1),
             flushing: Mutex::new(()),
         }
+    }
+
+    /// Size in bytes, a multiple of the granule.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
+    /// It was found to be so large by now; what is no whole granule is not used. Requests that were
+    /// taken before stay taken, so it never becomes smaller here.
+    pub(crate) fn grow_to(&self, bytes: u64) {
+        let unit = types::SECTOR_BYTES.max(self.geometry.granule);
+        self.bytes.fetch_max(bytes - bytes % unit, Ordering::SeqCst);
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

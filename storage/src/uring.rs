@@ -15,7 +15,7 @@
 
 use crate::file::BackingFile;
 use crate::job::{Job, Step};
-use crate::pool::Pool;
+use crate::pool::{Pool, THREADS};
 use crate::{Completion, Op, OpId};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, Probe, opcode, types::Fd, types::FsyncFlags};
@@ -32,6 +32,10 @@ use tokio::io::unix::AsyncFd;
 /// Submissions in one system call. The kernel makes room for twice as many completions, which is
 /// how many steps may be in the kernel at once.
 const ENTRIES: u32 = 256;
+
+/// How many threads of the kernel's may do what would block, of regular files and of all else; as many
+/// as a [`Pool`] has. Unless told, the kernel takes four for each processor, and all that it may.
+const WORKERS: [u32; 2] = [THREADS as u32; 2];
 
 /// The `user_data` of the one `fdatasync`; every other is an index of the slab.
 const FLUSH: u64 = u64::MAX;
@@ -362,6 +366,11 @@ fn set_up() -> io::Result<IoUring> {
         [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE, opcode::Fallocate::CODE];
     if !needed.into_iter().all(|code| probe.is_supported(code)) {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
+    let mut workers = WORKERS;
+    if let Err(error) = ring.submitter().register_iowq_max_workers(&mut workers) {
+        // Linux before 5.15 has no such bound.
+        tracing::debug!(%error, "the kernel chooses how many threads block");
     }
     Ok(ring)
 }

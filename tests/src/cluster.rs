@@ -76,7 +76,9 @@ impl Cluster {
                 namespace::mount(&node.small_mount(), bytes)?;
                 symlink(node.small_mount().join("disk"), node.disk())?;
             }
-            fs::File::create(node.disk())?.set_len(cluster.setup.disk_bytes)?;
+            for volume in 0..cluster.setup.volumes {
+                fs::File::create(node.disk_of(volume))?.set_len(cluster.setup.disk_bytes)?;
+            }
         }
         Ok(cluster)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// No client may need longer, at any scale.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Every program that is needed, and its package in Debian.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("qemu-io", "qemu-utils"),
     ("qemu-img", "qemu-utils"),
     ("nbd-client", "nbd-client"),
@@ -22,6 +22,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("fio", "fio"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Where a program is: on the path, or where administration programs are.

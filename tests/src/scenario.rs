@@ -1,6 +1,7 @@
 //! What is shown, each at the scale of a test or of an acceptance. Each scenario makes its own
 //! cluster and says what it measured.
 
+mod adjust;
 mod auto_promote;
 mod bad_links;
 mod conflict_cut;
@@ -11,13 +12,16 @@ mod demo;
 mod different_settings;
 mod divergence;
 mod exchanged_disks;
+mod files;
 mod flapping;
 mod frozen;
 mod full_disk;
 mod full_sync;
+mod grow;
 mod idle_primaries;
 mod interrupted_resync;
 mod link_cut;
+mod many_resources;
 mod multi_conn;
 mod nbd_clients;
 mod nbd_crowd;
@@ -29,15 +33,21 @@ mod nbd_tls;
 mod overlaps;
 mod policies;
 mod primary_killed;
+mod protocols;
 mod read_after_ack;
 mod real_input;
 mod refused_commands;
 mod refused_peers;
 mod resets;
 mod restart;
+mod resync_orders;
+mod resync_pace;
+mod service;
 mod split_brain_by_hand;
 mod stonith_resets;
+mod two_volumes;
 mod undisturbed;
+mod verify;
 
 use crate::clock;
 use std::time::{Duration, Instant};
@@ -69,6 +79,8 @@ pub struct Scale {
     pub reset_for: Duration,
     /// Bytes of the disk of which a full sync is measured.
     pub full_sync_bytes: u64,
+    /// Bytes of the disk whose resync is measured under load.
+    pub resync_bytes: u64,
     /// NBD clients that stand still.
     pub stalled_clients: usize,
     /// Writes of 32 MiB by each of the clients among them that do not.
@@ -77,6 +89,18 @@ pub struct Scale {
     pub restarts: u64,
     /// NBD clients that vanish in the middle of something.
     pub vanishing_clients: u64,
+    /// Resources on one daemon.
+    pub resources: usize,
+    /// The size of disks that grow, at first and at last, in so many steps.
+    pub grow_from: u64,
+    /// See above.
+    pub grow_to: u64,
+    /// See above.
+    pub grow_rounds: u64,
+    /// How long verifies run one after the other under load.
+    pub verify_for: Duration,
+    /// Blocks of a file that are changed behind its daemon's back.
+    pub damaged_blocks: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -97,10 +121,17 @@ impl Scale {
             freezes: [1, 10].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(5),
             full_sync_bytes: 64 * MIB,
+            resync_bytes: 48 * MIB,
             stalled_clients: 200,
             long_writes: 1,
             restarts: 1,
             vanishing_clients: 300,
+            resources: 12,
+            grow_from: 32 * MIB,
+            grow_to: 96 * MIB,
+            grow_rounds: 4,
+            verify_for: Duration::from_secs(10),
+            damaged_blocks: 100,
         }
     }
 
@@ -119,10 +150,17 @@ impl Scale {
             freezes: [1, 10, 60].map(Duration::from_secs).to_vec(),
             reset_for: Duration::from_secs(60),
             full_sync_bytes: 1024 * MIB,
+            resync_bytes: 4096 * MIB,
             stalled_clients: 1000,
             long_writes: 4,
             restarts: 10,
             vanishing_clients: 3_000,
+            resources: 200,
+            grow_from: 256 * MIB,
+            grow_to: 1024 * MIB,
+            grow_rounds: 12,
+            verify_for: Duration::from_secs(1800),
+            damaged_blocks: 1000,
         }
     }
 }
@@ -164,6 +202,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "real-input", show: real_input::image },
     Scenario { name: "both-write", show: real_input::both_write },
     Scenario { name: "resets", show: resets::show },
+    Scenario { name: "adjust", show: adjust::under_load },
+    Scenario { name: "sample-files", show: files::show },
     Scenario { name: "link-cut", show: link_cut::by_reset },
     Scenario { name: "link-silent", show: link_cut::in_silence },
     Scenario { name: "secondary-killed", show: link_cut::secondary_killed },
@@ -200,6 +240,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "other-resource", show: refused_peers::other_resource },
     Scenario { name: "strangers", show: refused_peers::strangers },
     Scenario { name: "full-sync", show: full_sync::show },
+    Scenario { name: "resync-orders", show: resync_orders::show },
+    Scenario { name: "resync-pace", show: resync_pace::show },
     Scenario { name: "refused-commands", show: refused_commands::show },
     Scenario { name: "refused-roles", show: refused_commands::roles },
     Scenario { name: "auto-promote", show: auto_promote::show },
@@ -225,8 +267,18 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "nbd-images", show: nbd_clients::images },
     Scenario { name: "nbd-restart", show: nbd_restart::show },
     Scenario { name: "nbd-taken-away", show: nbd_taken_away::show },
+    Scenario { name: "two-volumes", show: two_volumes::show },
+    Scenario { name: "service-start", show: service::start },
+    Scenario { name: "service-waits", show: service::waits },
+    Scenario { name: "service-split-brain", show: service::split_brain },
+    Scenario { name: "op4-grow", show: grow::show },
+    Scenario { name: "many-resources", show: many_resources::show },
     Scenario { name: "control-abuse", show: control_abuse::show },
+    Scenario { name: "verify", show: verify::show },
     Scenario { name: "demo", show: demo::show },
+    Scenario { name: "protocols", show: protocols::answers },
+    Scenario { name: "protocol-a-failover", show: protocols::failover },
+    Scenario { name: "pull-ahead", show: protocols::ahead },
 ];
 
 /// Their names.

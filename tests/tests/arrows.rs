@@ -39,6 +39,7 @@ const PURE: &[(&str, &[&str])] = &[
             "sha2",
             "subtle",
             "thiserror",
+            "xxhash-rust",
             "zerocopy",
             "zeroize",
         ],

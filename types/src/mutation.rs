@@ -91,12 +91,29 @@ mutations! {
     StaleResyncData = "stale-resync-data": "what an older link asked for is sent by the new one";
     ReadMarked = "read-marked": "a target of a resync reads its own marked blocks";
     MapMarked = "map-marked": "a target of a resync makes a map of its own marked blocks";
+    LateMarkForgotten = "late-mark-forgotten": "a mark that comes while a resync ends is not copied";
+    CsumsUnlooked = "csums-unlooked": "a resync takes for equal whatever the target says it has";
+    WidenedDiscard = "widened-discard": "a trim zeroes the whole blocks that it touches";
+    InvalidateInFlight = "invalidate-in-flight": "a copy is given up while clients' writes are in flight";
     MarksNotUnited = "marks-not-united": "the marks of the peer do not count";
 
     // Metadata and orders.
     SameSlot = "same-slot": "the superblock is always written to the same slot";
     RecoveryFlagFirst = "recovery-flag-first": "a recovery says that it is done before its marks are durable";
     StopUndrained = "stop-undrained": "a disk is let go before it is flushed and its log empty";
+    OptionsUnchecked = "options-unchecked": "two Primaries are forbidden while there are two, and frozen I/O is thawed by other options";
+
+    // Growing.
+    GrowTorn = "grow-torn": "moved metadata counts before its bitmap and its log are durable";
+    GrowDataEarly = "grow-data-early": "the place of old metadata is overwritten before the new counts";
+    // Protocols A and B.
+    EarlyUnmarked = "early-answer-unmarked": "what was answered before the lost peer had it is not marked";
+    EarlyNoGeneration = "early-answer-no-generation": "a lost peer that lacks answered writes makes no new generation";
+    // Verify.
+    VerifyUnlocked = "verify-unlocked": "a difference is looked at again without a lock";
+    VerifyEarlyRead = "verify-early-read": "the one who verifies reads before the other has answered";
+    VerifyOneRound = "verify-one-round": "a difference counts although writes were under way";
+    VerifySkips = "verify-skips": "a verify goes on behind what the broken link has swallowed";
 }
 
 /// Whether they are compiled in.

@@ -16,6 +16,7 @@ impl Lower<'_> {
     ) -> ConnectionTree {
         let mut connection = ConnectionTree {
             span: statement.keyword.span,
+            name: statement.arguments.first().map(|name| name.text.clone()),
             mesh,
             in_path: false,
             hosts: Vec::new(),
@@ -32,7 +33,16 @@ impl Lower<'_> {
             {
                 let wrong = twice(row.name, statement.keyword.span, first);
                 self.report(match row.name {
-                    "path" => wrong.note("not yet: several paths between the peers"),
+                    "path" => Diagnostic::error(statement.keyword.span, "a second path")
+                        .related(first, "the first one")
+                        .note(
+                            "repd has one path between the nodes: with the first alone the \
+                             redundancy that the second stands for would be lost without a word",
+                        )
+                        .help(
+                            "remove one; to survive the loss of a network, let the address be one \
+                             of a bond",
+                        ),
                     _ => wrong,
                 });
                 continue;
@@ -105,6 +115,21 @@ impl Lower<'_> {
         }
     }
 
+    /// Whether the end of a connection goes `via` a proxy, with or without a section of it; that was
+    /// reported then.
+    pub(super) fn is_proxied(&mut self, statement: &Statement) -> bool {
+        let via = statement.arguments.iter().skip(1).find(|word| word.text == "via");
+        if let Some(via) = via {
+            self.report(
+                Diagnostic::error(via.span, "bad end of a connection")
+                    .label("`via` a proxy is refused")
+                    .note("repd has no proxy: the traffic would not go where you want it")
+                    .help("write the address under which the nodes reach each other directly"),
+            );
+        }
+        via.is_some()
+    }
+
     /// `host NAME [address [FAMILY] ADDRESS:PORT | port N]`.
     fn end(&mut self, statement: &Statement) -> Option<EndTree> {
         let (name, words) = statement.arguments.split_first()?;
@@ -126,13 +151,8 @@ impl Lower<'_> {
                 }
             },
             [first, ..] => {
-                let proxy = words.iter().any(|word| word.text == "via");
                 let wrong = Diagnostic::error(first.span, "bad end of a connection");
-                self.report(if proxy {
-                    wrong.note("not yet: there is no proxy")
-                } else {
-                    wrong.help("write `host NAME;` or `host NAME address ADDRESS:PORT;`")
-                });
+                self.report(wrong.help("write `host NAME;` or `host NAME address ADDRESS:PORT;`"));
                 return None;
             }
         }

@@ -2,10 +2,13 @@
 
 use super::Lower;
 use crate::diagnostic::Diagnostic;
+use crate::nearest::nearest;
 use crate::options::{Scale, Section};
 use crate::source::Span;
 use crate::syntax::{Block, Statement, Word};
-use crate::tree::{At, DeviceTree, DiskTree, HostTree, MetaTree, Settings, VolumeTree};
+use crate::tree::{
+    At, DeviceTree, DiskTree, HostTree, MetaTree, ResourceTree, Settings, VolumeTree,
+};
 use crate::value;
 use std::net::SocketAddr;
 
@@ -31,30 +34,75 @@ impl VolumeTree {
     }
 }
 
-impl Lower<'_> {
-    /// `on HOST { … }`.
-    pub(super) fn host(&mut self, statement: &Statement, block: &Block) -> Option<HostTree> {
-        let name = &statement.arguments[0];
-        self.check_name("host", name);
-        if let Some(second) = statement.arguments.get(1) {
-            self.report(
-                Diagnostic::error(second.span, "a second name after `on`")
-                    .note("not yet: several hosts with the same data")
-                    .help("write one `on` section for each host"),
-            );
-            return None;
-        }
-        let mut host = HostTree {
-            name: name.text.clone(),
-            span: name.span,
+impl HostTree {
+    fn new(name: String, span: Span) -> Self {
+        Self {
+            name,
+            span,
+            floating: false,
+            with_previous: false,
+            options: Settings::default(),
             node_id: None,
             address: None,
             volumes: Vec::new(),
-        };
-        let mut implicit = VolumeTree::implicit(name.span);
-        for statement in &block.statements {
-            let Some(row) = self.keyword(Section::On, statement) else { continue };
+        }
+    }
+}
+
+impl Lower<'_> {
+    /// `on HOST { … }`, or `on HOST HOST { … }` for hosts with the same data.
+    pub(super) fn on(&mut self, statement: &Statement, block: &Block) -> Vec<HostTree> {
+        for name in &statement.arguments {
+            self.check_name("host", name);
+            if name.text.parse::<SocketAddr>().is_ok() {
+                let wrong = Diagnostic::error(name.span, "an address in the place of a name");
+                self.report(wrong.help(format!("write `floating {} {{ … }}`", name.text)));
+            }
+        }
+        let names = statement.arguments.iter().map(|name| (name.text.clone(), name.span));
+        let mut hosts: Vec<_> = names.map(|(name, span)| HostTree::new(name, span)).collect();
+        if let Some((first, rest)) = hosts.split_first_mut() {
+            self.host(Section::On, first, &block.statements);
+            for host in rest {
+                let (name, span) = (std::mem::take(&mut host.name), host.span);
+                *host = HostTree { name, span, with_previous: true, ..first.clone() };
+            }
+        }
+        hosts
+    }
+
+    /// `floating [FAMILY] ADDRESS:PORT { … }`: the host that has this address, whatever its name.
+    pub(super) fn floating(
+        &mut self,
+        statement: &Statement,
+        block: Option<&Block>,
+    ) -> Option<HostTree> {
+        let value = self.address(statement)?;
+        let span = statement.arguments_span();
+        let mut host = HostTree::new(value.to_string(), span);
+        host.floating = true;
+        host.address = Some(At { value, span });
+        if let Some(block) = block {
+            self.host(Section::Floating, &mut host, &block.statements);
+        }
+        Some(host)
+    }
+
+    /// The inside of a host's section.
+    fn host(&mut self, section: Section, host: &mut HostTree, statements: &[Statement]) {
+        let mut implicit = VolumeTree::implicit(host.span);
+        let mut options: Option<Span> = None;
+        for statement in statements {
+            let Some(row) = self.keyword(section, statement) else { continue };
             match (row.name, &statement.block) {
+                ("options", Some(block)) => {
+                    if let Some(first) = options.replace(statement.keyword.span) {
+                        self.report(super::twice("options", statement.keyword.span, first));
+                    }
+                    for statement in &block.statements {
+                        self.own_setting(Section::Options, statement, &mut host.options);
+                    }
+                }
                 ("volume", Some(block)) => {
                     if let Some(volume) = self.volume(statement, block) {
                         self.add_volume(&mut host.volumes, volume);
@@ -72,7 +120,6 @@ impl Lower<'_> {
             }
         }
         self.add_implicit(&mut host.volumes, implicit);
-        Some(host)
     }
 
     /// `volume N { … }` of a resource or a host.
@@ -117,22 +164,37 @@ impl Lower<'_> {
         if implicit.is_empty() {
             return;
         }
-        if let Some(explicit) = volumes.first() {
-            let spans = [
-                implicit.device.as_ref().map(|at| at.span),
-                implicit.disk.as_ref().map(|at| at.span),
-                implicit.meta_disk.as_ref().map(|at| at.span),
-            ];
-            let span = spans.into_iter().flatten().next().unwrap_or(implicit.span);
-            self.report(
-                Diagnostic::error(span, "volume with and without a number")
-                    .label("belongs to the volume 0 that is not written")
-                    .related(explicit.span, "here volumes are numbered")
-                    .help("write `volume 0 { … }` around it"),
-            );
-        } else {
-            volumes.push(implicit);
+        match volumes.first() {
+            Some(explicit) => self.mixed(&implicit, explicit),
+            None => volumes.push(implicit),
         }
+    }
+
+    /// Checks that volumes are numbered in the hosts if they are in the resource, and the other way
+    /// round.
+    pub(super) fn check_numbering(&mut self, resource: &ResourceTree) {
+        let all =
+            || resource.volumes.iter().chain(resource.hosts.iter().flat_map(|host| &host.volumes));
+        let implicit = all().find(|volume| volume.implicit);
+        if let (Some(implicit), Some(explicit)) = (implicit, all().find(|volume| !volume.implicit))
+        {
+            self.mixed(implicit, explicit);
+        }
+    }
+
+    fn mixed(&mut self, implicit: &VolumeTree, explicit: &VolumeTree) {
+        let spans = [
+            implicit.device.as_ref().map(|at| at.span),
+            implicit.disk.as_ref().map(|at| at.span),
+            implicit.meta_disk.as_ref().map(|at| at.span),
+        ];
+        let span = spans.into_iter().flatten().next().unwrap_or(implicit.span);
+        self.report(
+            Diagnostic::error(span, "volume with and without a number")
+                .label("belongs to the volume 0 that is not written")
+                .related(explicit.span, "here volumes are numbered")
+                .help("write `volume 0 { … }` around it"),
+        );
     }
 
     /// `device`, `disk` or `meta-disk`.
@@ -155,7 +217,12 @@ impl Lower<'_> {
     }
 
     /// Fills a slot that takes one value; without a value the error has been reported.
-    fn set<T>(&mut self, slot: &mut Option<At<T>>, statement: &Statement, value: Option<T>) {
+    pub(super) fn set<T>(
+        &mut self,
+        slot: &mut Option<At<T>>,
+        statement: &Statement,
+        value: Option<T>,
+    ) {
         if let Some(first) = slot {
             let wrong = Diagnostic::error(
                 statement.keyword.span,
@@ -230,6 +297,14 @@ impl Lower<'_> {
                 Ok(minor) if u64::from(minor) <= MAX_MINOR && !digits.starts_with('+') => {
                     Some(minor)
                 }
+                _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    self.report(
+                        Diagnostic::error(name.span, "the minor number of the device is too large")
+                            .note(format!("a minor number is 0 to {MAX_MINOR}"))
+                            .help(format!("write `{path} minor N`, with a smaller number for N")),
+                    );
+                    return None;
+                }
                 _ => {
                     self.report(
                         Diagnostic::error(name.span, "no minor number in the name of the device")
@@ -252,19 +327,44 @@ impl Lower<'_> {
 
     fn meta_disk(&mut self, words: &[Word]) -> Option<MetaTree> {
         let word = &words[0];
-        let glued = word.text.ends_with(']').then_some(word);
-        if let Some(index) = words.get(1).or(glued) {
-            self.report(
-                Diagnostic::error(index.span, "metadata at an index is refused")
-                    .note("not yet: several volumes with metadata on one device")
-                    .help("write `internal`, or a device or file for this volume alone"),
-            );
+        // The bracket needs no space before it.
+        let glued = word.text.strip_suffix(']').and_then(|text| text.split_once('['));
+        let (path, index) = match (words.get(1), glued) {
+            (Some(index), _) => (word.text.as_str(), Some((index.text.as_str(), index))),
+            (None, Some((path, index))) if !word.quoted => (path, Some((index, word))),
+            (None, _) => (word.text.as_str(), None),
+        };
+        if path == "internal" {
+            let Some((_, word)) = index else { return Some(MetaTree::Internal) };
+            let wrong = Diagnostic::error(word.span, "internal metadata at an index");
+            self.report(wrong.help("write `meta-disk internal;`"));
             return None;
         }
-        if word.text == "internal" {
-            return Some(MetaTree::Internal);
-        }
-        self.path(word, "meta-disk").map(MetaTree::External)
+        let number = match index {
+            None => None,
+            Some((text, word)) => Some(self.slot(text, word)?),
+        };
+        let path = self.path(&Word { text: path.to_owned(), ..word.clone() }, "meta-disk")?;
+        Some(MetaTree::External(path, number))
+    }
+
+    /// `[N]` after the device of the metadata: whole, or what was between the brackets.
+    fn slot(&mut self, text: &str, word: &Word) -> Option<u32> {
+        let text = text.strip_prefix('[').unwrap_or(text);
+        let number = text.strip_suffix(']').unwrap_or(text);
+        let Some(number) = number.parse().ok().filter(|_| word.text.ends_with(']')) else {
+            self.report(
+                Diagnostic::error(word.span, "bad index of `meta-disk`")
+                    .note("an index is a number in brackets, as `meta-disk /dev/sdc1 [0];`")
+                    .help("leave it out: a device holds the metadata of one volume"),
+            );
+            return None;
+        };
+        let text = format!(
+            "`[{number}]` has no effect: the metadata of this volume has the whole device to itself"
+        );
+        self.report(Diagnostic::warning(word.span, text));
+        Some(number)
     }
 
     fn path(&mut self, word: &Word, what: &str) -> Option<String> {
@@ -297,10 +397,21 @@ impl Lower<'_> {
             && !["ipv4", "ipv6"].contains(&family.text.as_str())
         {
             let known = ["sdp", "ssocks", "sci"].contains(&family.text.as_str());
-            let wrong = Diagnostic::error(family.span, format!("bad family `{}`", family.text))
-                .label(if known { "not yet" } else { "not a family of addresses" })
-                .note("the peers talk over TCP: `ipv4` or `ipv6`, which may be left out");
-            self.report(wrong);
+            let wrong = Diagnostic::error(family.span, format!("bad family `{}`", family.text));
+            self.report(if known {
+                wrong
+                    .label("a socket of InfiniBand or of Dolphin")
+                    .note("the nodes talk over TCP; another way than the one you name is not taken")
+                    .help("write `ipv4` if the address is to be reached over TCP")
+            } else {
+                wrong
+                    .label("not a family of addresses")
+                    .note("valid are `ipv4` and `ipv6`, which may be left out")
+                    .help_maybe(
+                        nearest(&family.text, ["ipv4", "ipv6"])
+                            .map(|word| format!("did you mean `{word}`?")),
+                    )
+            });
             return None;
         }
         let address = match value::address(&word.text) {

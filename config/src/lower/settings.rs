@@ -2,6 +2,7 @@
 
 use super::Lower;
 use crate::diagnostic::Diagnostic;
+use crate::model::Digest;
 use crate::options::{self, Effect, Kind, OptionSpec, Section};
 use crate::syntax::{Statement, Word};
 use crate::tree::{Sections, Setting, Settings};
@@ -60,7 +61,7 @@ impl Lower<'_> {
 
     /// Looks the option up, checks its value and says what has no effect or is refused.
     fn checked(&mut self, section: Section, statement: &Statement) -> Option<Setting> {
-        if section == Section::Unknown || statement.keyword.text == "skip" {
+        if section == Section::Unknown || self.is_skipped(statement) {
             return None;
         }
         if statement.block.is_some() {
@@ -164,15 +165,25 @@ impl Lower<'_> {
                 self.report(Diagnostic::warning(statement.span(), text));
                 Some(value)
             }
+            Effect::StrongDigest if is(Digest::Crc32c.as_str()) => {
+                let text = format!(
+                    "`{} {raw}` acts as `xxh3`: of 2^32 blocks that differ one has the same CRC-32C, \
+                     and would not be copied",
+                    spec.name
+                );
+                self.report(Diagnostic::warning(statement.span(), text));
+                Some(value)
+            }
+            Effect::Digest | Effect::StrongDigest => self.digest(spec, value, raw, statement),
             Effect::Refused(why) => {
                 let text = format!("`{}` is refused", spec.name);
-                self.report(Diagnostic::error(statement.span(), text).note(why));
+                let wrong = Diagnostic::error(statement.span(), text).note(why);
+                self.report(wrong.help("remove the line"));
                 None
             }
             Effect::Only(words, why) if !words.iter().any(|word| is(word)) => {
                 let text = format!("`{} {raw}` is refused", spec.name);
-                let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-                let help = format!("remove the line, or write {}", words.join(" or "));
+                let help = format!("remove the line, or write {}", one_of(words));
                 self.report(Diagnostic::error(statement.span(), text).note(why).help(help));
                 None
             }
@@ -181,4 +192,38 @@ impl Lower<'_> {
             }
         }
     }
+
+    /// A digest by name. What both nodes compare never leaves them, so another digest that is at
+    /// least as strong does what was wanted.
+    fn digest(
+        &mut self,
+        spec: &OptionSpec,
+        value: Value,
+        raw: &str,
+        statement: &Statement,
+    ) -> Option<Value> {
+        let is = |word: &str| value::parse(spec, word).as_ref() == Ok(&value);
+        if Digest::ALL.iter().any(|digest| is(digest.as_str())) || is("") {
+            return Some(value);
+        }
+        if Digest::OLD.iter().any(|old| is(old)) {
+            let text = format!(
+                "`{} {raw}` acts as `sha256`: that is the digest for those who trust no shorter one",
+                spec.name
+            );
+            self.report(Diagnostic::warning(statement.span(), text));
+            return Some(value);
+        }
+        let text = format!("`{} {raw}` is refused", spec.name);
+        let help =
+            format!("write {}, or remove the line", one_of(&Digest::ALL.map(Digest::as_str)));
+        let wrong = Diagnostic::error(statement.span(), text);
+        self.report(wrong.note("no digest of that name is here").help(help));
+        None
+    }
+}
+
+fn one_of(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(" or ")
 }

@@ -3,22 +3,20 @@
 use super::{Kind, Kind::Choice};
 use super::{OptionSpec, Scale, Section::*, option};
 use crate::model::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, NbdTls, OnIoError, OnNoData, RrConflict,
+    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Fencing, NbdTls, OnIoError, OnNoData, ReadBalancing,
+    RrConflict,
 };
 
 const fn number(min: u64, max: u64, scale: Scale) -> Kind {
     Kind::Number { min, max, scale }
 }
 
-const NO_SERVICE: &str = "not yet: it is for `repadm service start`, which is not built";
-const NO_CONTROLLER: &str =
-    "not yet: a resync takes what clients leave free of link and disk, without this control";
 const KERNEL_ONLY: &str = "it tunes the kernel module of DRBD, which is not used here";
 const ALWAYS_FLUSHES: &str =
     "repd always orders its writes by flushes, in user space there is no safe other way";
 const NO_QUORUM: &str =
     "quorum needs three nodes; repd has two, and would stop where you expect it to go on";
-const NO_PROXY: &str = "not yet: there is no proxy, and the traffic would not go where you want it";
+const NO_PROXY: &str = "repd has no proxy: the traffic would not go where you want it";
 
 /// Every option that is known.
 pub const OPTIONS: &[OptionSpec] = &[
@@ -63,10 +61,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("How long drbdadm waits for a long command; 0 = for ever."),
     // net
     option("protocol", &[Net], Choice(&["A", "B", "C"]), "C")
-        .only(&["C"], "not yet: protocol A and B come later")
         .doc(
-            "When a write is answered: A = queued for the peer, B = received by it, C = written \
-             by it.",
+            "When a write is answered, besides being on the disk here: A = queued for the peer, B = \
+             received by it, C = written by it. A and B are for one Primary.",
         ),
     option("timeout", &[Net], number(1, 600, Scale::One), "60")
         .unit("0.1 s")
@@ -84,8 +81,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("How often timeout may pass over one request before the peer is given up; 0 = never."),
     option("max-buffers", &[Net], number(32, 131072, Scale::One), "2048")
         .unit("pages of 4 KiB")
-        .no_effect("not yet: the daemon has bounds of its own")
-        .doc("Bound of the data received from the peer and not yet written."),
+        .doc("What a resync has in flight at most, from asking for it until it is written."),
     option("max-epoch-size", &[Net], number(1, 20000, Scale::One), "2048")
         .no_effect("writes are ordered one by one and not in epochs")
         .doc("The most writes between two barriers."),
@@ -114,13 +110,19 @@ pub const OPTIONS: &[OptionSpec] = &[
         .refused("not yet: every frame has a CRC-32C of its own, and other digests come later")
         .doc("Digest that guards the data on the link."),
     option("csums-alg", &[Net, Syncer], Kind::Text(63), "")
-        .no_effect("not yet: a resync copies every marked block")
-        .doc("Digest by which a resync finds blocks that are equal already."),
+        .strong_digest()
+        .doc(
+            "Digest by which a resync finds out which marked blocks are equal already, and copies \
+             the others only. It reads more and sends less.",
+        ),
     option("verify-alg", &[Net, Syncer], Kind::Text(63), "")
-        .no_effect("not yet: verify comes later")
+        .digest()
         .doc("Digest by which verify compares the copies."),
+    option("verify-interval", &[Net], number(0, 8760, Scale::One), "0").unit("h").doc(
+        "So long after the last verify of a whole volume the next one begins by itself, if \
+             verify-alg is set; 0 = never. An option of repd.",
+    ),
     option("csums-after-crash-only", &[Net], Kind::Flag, "no")
-        .no_effect("not yet: csums-alg comes later")
         .doc("Use csums-alg after the crash of a Primary only."),
     option("use-rle", &[Net, Syncer], Kind::Flag, "yes")
         .acts_as("yes", "bitmaps always travel run-length coded")
@@ -139,8 +141,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .except(
             "auto-discard",
             "disconnect",
-            "it rolls back the last writes of a crashed Primary that protocol A had not sent, and \
-             with protocol C there are none",
+            "it rolls back the last writes of a crashed Primary that protocols A and B had not sent; \
+             with C there are none, and with A and B an operator decides",
         )
         .doc("What to do when a resync would have a Primary with clients as its target."),
     option("fencing", &[Net, Disk], Choice(Fencing::WORDS), "dont-care").doc(
@@ -151,15 +153,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         .no_effect("sends are batched by the daemon itself")
         .doc("Let the kernel gather small packets."),
     option("on-congestion", &[Net], Choice(&["block", "pull-ahead", "disconnect"]), "block")
-        .only(&["block"], "not yet: policies for a congested link come later, with protocol A")
-        .doc("What to do when the link cannot keep up."),
+        .doc(
+            "What to do when the link cannot keep up: let writes wait; go on without the peer and \
+             copy later (protocol A only); or leave the peer.",
+        ),
     option("congestion-fill", &[Net], number(0, 20971520, Scale::Sector), "0")
         .unit("sectors")
-        .no_effect("not yet: on-congestion is always block")
         .doc("Data in flight at which the link counts as congested; 0 = not looked at."),
     option("congestion-extents", &[Net], number(67, 65534, Scale::One), "1237")
-        .no_effect("not yet: on-congestion is always block")
-        .doc("Hot extents at which the link counts as congested."),
+        .doc("Extents with writes in flight at which the link counts as congested."),
     option("socket-check-timeout", &[Net], number(0, 300, Scale::One), "0")
         .unit("0.1 s")
         .no_effect(
@@ -208,8 +210,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option("size", &[Disk], number(0, 2199023255552, Scale::Sector), "0")
         .unit("sectors")
-        .no_effect("not yet: all of the disk is used, as far as both have it")
-        .doc("Use so much of the disk; 0 = as much as the smaller of the two disks has."),
+        .doc(
+            "Use so much of the disk at most; 0 = as much as the smaller of the two disks has. A \
+             volume that has more keeps it; one that has less takes it by `repadm resize`.",
+        ),
     option("disk-barrier", &[Disk], Kind::Flag, "no")
         .acts_as("no", ALWAYS_FLUSHES)
         .doc("Order writes by barriers."),
@@ -222,9 +226,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("md-flushes", &[Disk], Kind::Flag, "yes")
         .acts_as("yes", ALWAYS_FLUSHES)
         .doc("Flush after writes of metadata."),
-    option("resync-after", &[Disk, Syncer], Kind::ResyncAfter, "-1")
-        .no_effect("not yet: resyncs of several resources run at the same time")
-        .doc("Begin the resync after that of another device."),
+    option("resync-after", &[Disk, Syncer], Kind::ResyncAfter, "-1").doc(
+        "The resync waits as long as that of another volume of this host runs, or waits itself; \
+             -1 = for none.",
+    ),
     option("al-extents", &[Disk, Syncer], number(67, 65534, Scale::One), "1237")
         .unit("extents of 4 MiB")
         .doc(
@@ -241,31 +246,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         .doc("Do not offer write-same."),
     option("disk-timeout", &[Disk], number(0, 6000, Scale::One), "0")
         .unit("0.1 s")
-        .no_effect("not yet: a disk that does not answer is waited for")
-        .doc("Time after which a disk that does not answer counts as failed; 0 = never."),
-    option(
-        "read-balancing",
-        &[Disk],
-        Choice(&[
-            "prefer-local",
-            "prefer-remote",
-            "round-robin",
-            "least-pending",
-            "when-congested-remote",
-            "32K-striping",
-            "64K-striping",
-            "128K-striping",
-            "256K-striping",
-            "512K-striping",
-            "1M-striping",
-        ]),
-        "prefer-local",
-    )
-    .acts_as("prefer-local", "reads are served by the local disk whenever it has the data")
-    .doc("Which of the two disks serves reads."),
+        .doc(
+            "Time after which a disk that does not answer counts as failed; what it was given may \
+             still be written later; 0 = never.",
+        ),
+    option("read-balancing", &[Disk], Choice(ReadBalancing::WORDS), "prefer-local")
+        .doc("Which of the two disks serves reads."),
     option("rs-discard-granularity", &[Disk], number(0, 1048576, Scale::One), "0")
         .unit("bytes")
-        .no_effect("not yet: the resync copies zeroes as zeroes and trims nothing")
+        .no_effect("what reads as zeros always travels as a word, and is given back by the target")
         .doc("Let a resync trim what reads as zero, in pieces of this size; 0 = off."),
     option("bitmap", &[Disk], Kind::Flag, "yes")
         .peer_device()
@@ -299,33 +288,39 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("resync-rate", &[Disk, Syncer], number(1, 8388608, Scale::Kibi), "250")
         .unit("KiB/s")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("Speed at which a resync starts; its fixed speed without the controller."),
+        .doc("Speed of a resync without the controller; with it there is no slow start."),
     option("c-plan-ahead", &[Disk, Syncer], number(0, 300, Scale::One), "20")
         .unit("0.1 s")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("How far the resync controller plans ahead; 0 = no controller."),
+        .doc(
+            "The resync controller changes the pace after a fifth of it at the earliest; 0 = no \
+             controller.",
+        ),
     option("c-delay-target", &[Disk, Syncer], number(1, 100, Scale::One), "10")
         .unit("0.1 s")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("Delay on the link that the controller aims at, if c-fill-target is 0."),
-    option("c-fill-target", &[Disk, Syncer], number(0, 1048576, Scale::Sector), "100")
+        .doc("No more is in flight than arrives within this time, if c-fill-target is 0."),
+    option("c-fill-target", &[Disk, Syncer], number(0, 1048576, Scale::Sector), "0")
         .unit("sectors")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("Data that the controller aims to keep in flight."),
-    option("c-max-rate", &[Disk, Syncer], number(0, 4194304, Scale::Kibi), "102400")
+        .doc(
+            "Data that the controller keeps in flight at most; 0 = as c-delay-target says, \
+             where DRBD's default of 50 KiB makes a resync start slowly.",
+        ),
+    option("c-max-rate", &[Disk, Syncer], number(0, 4194304, Scale::Kibi), "0")
         .unit("KiB/s")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("Speed that a resync never exceeds; 0 = no bound."),
+        .doc(
+            "Speed that a resync never exceeds; 0 = no bound, where DRBD has 100 MiB/s: clients are \
+             protected all the same.",
+        ),
     option("c-min-rate", &[Disk, Syncer], number(0, 4194304, Scale::Kibi), "250")
         .unit("KiB/s")
         .peer_device()
-        .no_effect(NO_CONTROLLER)
-        .doc("Speed that a resync has even under load; 0 = load is not looked at."),
+        .doc(
+            "While clients work a resync gives way until it costs them little, but makes no longer \
+             pauses than this speed leaves room for; 0 = load is not looked at.",
+        ),
     option("resync-without-replication", &[Disk], Kind::Flag, "yes")
         .peer_device()
         .no_effect("a resync always goes on together with replication")
@@ -404,24 +399,20 @@ pub const OPTIONS: &[OptionSpec] = &[
     // startup
     option("wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
         .unit("s")
-        .doc("How long to wait for the peer; 0 = for ever."),
-    option("degr-wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
-        .unit("s")
-        .no_effect(NO_SERVICE)
-        .doc("The same, if the cluster was degraded before this node went down."),
+        .doc("How long `service start` and `wait-connect` wait for the peer; 0 = for ever."),
+    option("degr-wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0").unit("s").doc(
+        "The same, if this node had gone on alone when it went down; no longer than wfc-timeout.",
+    ),
     option("outdated-wfc-timeout", &[Startup], number(0, 300000, Scale::One), "0")
         .unit("s")
-        .no_effect(NO_SERVICE)
-        .doc("The same, if the peer is known to be outdated."),
+        .doc("The same, if the peer is known to be Outdated; no longer than degr-wfc-timeout."),
     option("wait-after-sb", &[Startup], Kind::Flag, "no")
-        .no_effect(NO_SERVICE)
-        .doc("Keep waiting for the peer after a split brain."),
+        .doc("Keep waiting for the peer after a split brain, until it is settled."),
     option("stacked-timeouts", &[Startup], Kind::Flag, "no")
         .no_effect("there are no stacked resources")
         .doc("Use these times for stacked resources."),
     option("become-primary-on", &[Startup], Kind::Hosts, "")
-        .no_effect(NO_SERVICE)
-        .doc("Hosts, or both, that the start of the service makes Primary; up alone does not."),
+        .doc("Hosts, or both, that `service start` makes Primary; up alone does not."),
     // handlers
     option("pri-on-incon-degr", &[Handlers], Kind::Text(255), "")
         .doc("This Primary has an Inconsistent disk and no peer with the data."),
@@ -446,7 +437,6 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("before-resync-source", &[Handlers], Kind::Text(255), "")
         .doc("A resync from this node begins."),
     option("out-of-sync", &[Handlers], Kind::Text(255), "")
-        .no_effect("not yet: verify comes later")
         .doc("Verify has found blocks that differ."),
     option("quorum-lost", &[Handlers], Kind::Text(255), "")
         .no_effect("there is no quorum to be lost")

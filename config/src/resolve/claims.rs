@@ -20,6 +20,19 @@ struct Claim {
     span: Span,
 }
 
+/// A path without `.`, `..` and doubled `/`, as far as that is known without the file system.
+pub(super) fn normal(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 impl Claims {
     /// Takes `what` on a host, or says who has it.
     pub(super) fn claim(
@@ -35,6 +48,7 @@ impl Claims {
             Diagnostic::error(span, format!("{what} is used twice on `{host}`"))
                 .label(format!("by `{resource}` here"))
                 .related(first.span, format!("by `{}` here", first.resource))
+                .note("on one host a minor, device or disk is of one volume, an address of one resource")
         });
         if first.is_none() {
             claims.push(Claim { host: host.to_owned(), resource: resource.to_owned(), span });

@@ -73,8 +73,6 @@ mod tests {
             .map(|said| (said.severity, said.message))
     }
 
-    /// Protocol A by itself is refused where it is written, as long as it is not built: what goes
-    /// with it is asked here.
     #[test]
     fn freezing_does_not_go_with_protocol_a() {
         let handler = [("fence-peer", "/bin/true")];

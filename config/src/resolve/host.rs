@@ -1,20 +1,43 @@
 //! The two hosts of a resource: addresses, node ids, volumes.
 
+use super::claims::normal;
 use super::options::{self, Chain};
+use super::resync_after::After;
 use super::{Resolver, of};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Host, MetaDisk, Volume, same_host};
 use crate::options::Section;
 use crate::source::Span;
 use crate::tree::{
-    At, ConnectionTree, DiskTree, HostTree, MetaTree, ResourceTree, Setting, VolumeTree,
+    At, ConnectionTree, DeviceTree, DiskTree, HostTree, MetaTree, ResourceTree, Setting, VolumeTree,
 };
+use crate::value::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use types::{NodeId, VolumeId};
 
 type Connection<'t> = Option<&'t ConnectionTree>;
+
+/// What the volume takes for itself on its host, and where that is written.
+fn claims(
+    device: &At<DeviceTree>,
+    disk: &At<DiskTree>,
+    meta_disk: Option<&At<MetaTree>>,
+) -> Vec<(String, Span)> {
+    let minor = device.value.minor.map(|minor| (format!("minor {minor}"), device.span));
+    let path = device.value.path.as_deref();
+    let path = path.map(|path| (format!("device {}", normal(path)), device.span));
+    let disk = match &disk.value {
+        DiskTree::Path(path) => Some((format!("disk {}", normal(path)), disk.span)),
+        DiskTree::None => None,
+    };
+    let meta_disk = meta_disk.and_then(|at| match &at.value {
+        MetaTree::External(path, _) => Some((format!("disk {}", normal(path)), at.span)),
+        MetaTree::Internal => None,
+    });
+    [minor, path, disk, meta_disk].into_iter().flatten().collect()
+}
 
 /// The node ids of two hosts of which the file gives none: the smaller (address, port) is node 0.
 ///
@@ -40,8 +63,10 @@ impl Resolver<'_> {
         let node_ids = self.node_ids(pair, &first, &second)?;
         let [Some(volumes0), Some(volumes1)] = volumes else { return None };
         self.check_copies(pair, &volumes0, &volumes1);
-        self.check_one_policy(pair[0], &volumes0);
-        self.check_one_policy(pair[1], &volumes1);
+        // What is set for both hosts is said once.
+        if self.check_one_policy(tree, pair[0], &volumes0) {
+            self.check_one_policy(tree, pair[1], &volumes1);
+        }
         let host = |index: usize, address: SocketAddr, volumes| Host {
             name: pair[index].name.clone(),
             node_id: node_ids[index],
@@ -74,7 +99,7 @@ impl Resolver<'_> {
             return None;
         };
         let text = format!("address {}", address.value);
-        let clash = self.claims.claim(text, &host.name, &tree.name, address.span);
+        let clash = self.claims.claim(text, &machine(host), &tree.name, address.span);
         if let Some(clash) = clash {
             self.report(clash);
         }
@@ -93,7 +118,13 @@ impl Resolver<'_> {
         first: &At<SocketAddr>,
         second: &At<SocketAddr>,
     ) {
-        if first.value == second.value {
+        if first.value == second.value && first.span == second.span {
+            let text = format!("`{}` and `{}` have one address", pair[0].name, pair[1].name);
+            self.report(Diagnostic::error(first.span, text).label("said for both").help(
+                "leave it out here, and write `connection { host A address …; \
+                           host B address …; }`, or give each host a section of its own",
+            ));
+        } else if first.value == second.value {
             self.report(
                 Diagnostic::error(second.span, "both hosts have the same address")
                     .related(first.span, "the other one")
@@ -191,7 +222,9 @@ impl Resolver<'_> {
         let (Some(ids), Some(connection)) = (ids, connection) else { return };
         for (id, _) in connection.volumes.iter().filter(|(id, _)| !ids.contains(&id.value)) {
             let text = format!("the hosts have no volume {}", id.value);
-            self.report(Diagnostic::error(id.span, text));
+            let all: Vec<_> = ids.iter().map(|id| format!("{id}")).collect();
+            let help = format!("they have {}", all.join(", "));
+            self.report(Diagnostic::error(id.span, text).help(help));
         }
     }
 
@@ -225,24 +258,19 @@ impl Resolver<'_> {
         if disk.is_none() {
             self.missing(tree, host, "disk", "disk PATH;");
         }
-        let disk_options = self.disk_options(tree, id, own, shared, connection);
+        let disk_options = self.disk_options(tree, &host.name, id, own, shared, connection);
         let (device, disk) = (device?, disk?);
-        let claims = [
-            device.value.minor.map(|minor| (format!("minor {minor}"), device.span)),
-            device.value.path.as_ref().map(|path| (format!("device {path}"), device.span)),
-            match &disk.value {
-                DiskTree::Path(path) => Some((format!("disk {path}"), disk.span)),
-                DiskTree::None => None,
-            },
-            match meta_disk.as_ref().map(|at| (&at.value, at.span)) {
-                Some((MetaTree::External(path), span)) => Some((format!("disk {path}"), span)),
-                _ => None,
-            },
-        ];
-        for (text, span) in claims.into_iter().flatten() {
-            let clash = self.claims.claim(text, &host.name, &tree.name, span);
+        let claims = claims(&device, &disk, meta_disk.as_ref());
+        let meta = meta_disk.as_ref().map(|at| at.span);
+        for (text, span) in claims {
+            let clash = self.claims.claim(text, &machine(host), &tree.name, span);
             if let Some(clash) = clash {
-                self.report(clash);
+                self.report(match meta == Some(span) {
+                    true => clash
+                        .note("the metadata of each volume has a device or file to itself")
+                        .help("cut the device up with partitions or logical volumes"),
+                    false => clash,
+                });
             }
         }
         let path = match &disk.value {
@@ -262,7 +290,7 @@ impl Resolver<'_> {
             minor,
             disk: path,
             meta_disk: match meta_disk.map(|at| at.value) {
-                Some(MetaTree::External(path)) => MetaDisk::External(path.into()),
+                Some(MetaTree::External(path, _)) => MetaDisk::External(path.into()),
                 Some(MetaTree::Internal) | None => MetaDisk::Internal,
             },
             disk_options,
@@ -289,6 +317,7 @@ impl Resolver<'_> {
     fn disk_options(
         &mut self,
         tree: &ResourceTree,
+        host: &str,
         id: u16,
         own: Option<&VolumeTree>,
         shared: Option<&VolumeTree>,
@@ -311,19 +340,35 @@ impl Resolver<'_> {
                 self.report(ambiguous(spec.name, first.span, other.span));
             }
         }
-        let outer = [tree.sections.get(Section::Disk), self.common.get(Section::Disk)];
-        options::disk(&Chain::new(peers.into_iter().chain(outer)))
+        let outer = [tree.sections.get(Section::Disk), self.common(tree).get(Section::Disk)];
+        let chain = Chain::new(peers.into_iter().chain(outer));
+        if let Some(setting) = chain.setting("resync-after")
+            && let Value::Text(text) = &setting.value
+            && text != "-1"
+        {
+            let (text, span) = (text.clone(), setting.span);
+            let (resource, volume) = (tree.name.clone(), VolumeId(id));
+            let host = host.to_owned();
+            self.afters.push(After { resource, host, volume, text, span });
+        }
+        options::disk(&chain)
     }
 
     /// What holds for a resource as a whole is not set otherwise for one of its volumes.
-    fn check_one_policy(&mut self, host: &HostTree, volumes: &[Volume]) {
+    fn check_one_policy(
+        &mut self,
+        tree: &ResourceTree,
+        host: &HostTree,
+        volumes: &[Volume],
+    ) -> bool {
+        let mut one_policy = true;
         let policies = |volume: &Volume| {
             let options = &volume.disk_options;
             [("on-io-error", options.on_io_error.to_string()), {
                 ("al-updates", if options.al_updates { "yes" } else { "no" }.to_owned())
             }]
         };
-        let Some((first, rest)) = volumes.split_first() else { return };
+        let Some((first, rest)) = volumes.split_first() else { return true };
         for volume in rest {
             for ((name, one), (_, other)) in policies(first).into_iter().zip(policies(volume)) {
                 if one == other {
@@ -333,13 +378,27 @@ impl Resolver<'_> {
                     "`{name}` is `{one}` for volume {} of `{}` and `{other}` for volume {}",
                     first.id, host.name, volume.id
                 );
+                // It was set for one of the two, and differs from what holds for the other.
+                let here = |id| {
+                    let all = host.volumes.iter().chain(&tree.volumes);
+                    let mut set = all.filter(|tree| VolumeId(tree.id) == id);
+                    set.find_map(|tree| tree.options.get(name)).map(|setting| setting.span)
+                };
+                let spans = [here(volume.id), here(first.id)];
+                let mut places = spans.into_iter().flatten();
+                one_policy = false;
+                let mut wrong = Diagnostic::error(places.next().unwrap_or(host.span), text);
+                if let Some(other) = places.next() {
+                    wrong = wrong.related(other, "the other one");
+                }
                 self.report(
-                    Diagnostic::error(host.span, text)
+                    wrong
                         .note("not yet: all volumes of a resource have the same")
                         .help("set it once, in `disk { … }` of the resource"),
                 );
             }
         }
+        one_policy
     }
 
     /// At least one host has a copy of each volume.
@@ -355,6 +414,15 @@ impl Resolver<'_> {
                 );
             }
         }
+    }
+}
+
+/// The machine of a host, by which what it has is told from what others have. Floating hosts of one
+/// address are on one machine; but those of the loopback are nodes of a test.
+fn machine(host: &HostTree) -> String {
+    match &host.address {
+        Some(at) if host.floating && !at.value.ip().is_loopback() => at.value.ip().to_string(),
+        _ => host.name.clone(),
     }
 }
 

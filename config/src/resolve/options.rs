@@ -1,6 +1,8 @@
 //! Typed values of option sections: what is set nearest, else the default of the option table.
 
-use crate::model::{BecomePrimary, DiskOptions, NbdSection, Net, ResourceOptions, Secret, Startup};
+use crate::model::{
+    BecomePrimary, Digest, DiskOptions, NbdSection, Net, ResourceOptions, Secret, Startup,
+};
 use crate::options::{self, Scale, Section};
 use crate::tree::{Setting, Settings};
 use crate::value::{self, Value};
@@ -35,7 +37,7 @@ impl<'a> Chain<'a> {
         matches!(self.value(section, name), Some(Value::Flag(true)))
     }
 
-    fn number(&self, section: Section, name: &str) -> u64 {
+    pub(super) fn number(&self, section: Section, name: &str) -> u64 {
         match self.value(section, name) {
             Some(Value::Number(number)) => number,
             other => unreachable!("`{name}` is a number with a default, not {other:?}"),
@@ -56,6 +58,16 @@ impl<'a> Chain<'a> {
 
     pub(super) fn word<T: FromStr + Default>(&self, section: Section, name: &str) -> T {
         self.text(section, name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    fn digest(&self, section: Section, name: &str) -> Option<Digest> {
+        let text = self.text(section, name).filter(|text| !text.is_empty())?;
+        // Old names stand for the default, and others have been refused.
+        Some(text.parse().unwrap_or_default())
+    }
+
+    fn hours(&self, section: Section, name: &str) -> Span {
+        Span::secs(3600).times(self.number(section, name))
     }
 
     fn tenths(&self, section: Section, name: &str) -> Span {
@@ -92,6 +104,16 @@ pub(super) fn net(chain: &Chain<'_>) -> Net {
         sndbuf_size: chain.number(NET, "sndbuf-size"),
         rcvbuf_size: chain.number(NET, "rcvbuf-size"),
         use_rle: chain.flag(NET, "use-rle"),
+        on_congestion: chain.word(NET, "on-congestion"),
+        congestion_fill: chain.number(NET, "congestion-fill") * Scale::Sector.factor(),
+        congestion_extents: chain.small(NET, "congestion-extents"),
+        verify_alg: chain.digest(NET, "verify-alg"),
+        csums_alg: chain.digest(NET, "csums-alg").map(|digest| match digest {
+            Digest::Crc32c => Digest::Xxh3,
+            longer => longer,
+        }),
+        csums_after_crash_only: chain.flag(NET, "csums-after-crash-only"),
+        verify_interval: chain.hours(NET, "verify-interval"),
     }
 }
 
@@ -103,6 +125,10 @@ pub(super) fn disk(chain: &Chain<'_>) -> DiskOptions {
         al_updates: chain.flag(DISK, "al-updates"),
         size: Some(sectors("size")).filter(|&size| size > 0),
         on_io_error: chain.word(DISK, "on-io-error"),
+        disk_timeout: chain.tenths(DISK, "disk-timeout"),
+        read_balancing: chain.word(DISK, "read-balancing"),
+        // Looked up once all volumes are known.
+        resync_after: None,
         resync_rate: chain.number(DISK, "resync-rate"),
         c_plan_ahead: chain.tenths(DISK, "c-plan-ahead"),
         c_delay_target: chain.tenths(DISK, "c-delay-target"),

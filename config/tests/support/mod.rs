@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// The resource file that must load unchanged, from a how-to of 2010.
-pub(crate) const ACCEPTANCE: &str = include_str!("acceptance.res");
+pub(crate) const ACCEPTANCE: &str = include_str!("../files/acceptance.res");
 
 /// Uses most of the language.
 pub(crate) const FULL: &str = include_str!("full.conf");
@@ -48,7 +48,7 @@ pub(crate) fn mistakes(text: &str) -> String {
     }
 }
 
-/// Files in memory.
+/// Files in memory, seen by a program that runs in `/`.
 #[derive(Debug)]
 pub(crate) struct Memory(BTreeMap<PathBuf, String>);
 
@@ -63,7 +63,7 @@ fn normal(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
+            Component::CurDir | Component::RootDir => {}
             other => normal.push(other),
         }
     }
@@ -78,7 +78,8 @@ impl Loader for Memory {
 
     fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
         let path = normal(path);
-        if self.0.contains_key(&path) { Ok(path) } else { Err(io::ErrorKind::NotFound.into()) }
+        let found = self.0.contains_key(&path).then(|| Path::new("/").join(path));
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {

@@ -41,7 +41,9 @@ struct Block {
     placement: u8,
     resource_len: u8,
     resource: [u8; RESOURCE_NAME_MAX],
-    reserved: [u8; 24],
+    moved_from: U64,
+    last_verify: U64,
+    reserved: [u8; 8],
     current: Record,
     history: [Record; HISTORY],
     peers: [Peer; PEER_SLOTS],
@@ -90,6 +92,7 @@ pub(super) fn encode(superblock: &Superblock) -> Vec<u8> {
     block.version = VERSION.into();
     block.sequence = superblock.sequence.into();
     block.created = superblock.created.0.into();
+    block.last_verify = superblock.last_verify.0.into();
     block.disk_incarnation = superblock.disk_incarnation.into();
     block.data_bytes = superblock.data_bytes.into();
     block.agreed_bytes = superblock.agreed_bytes.into();
@@ -107,6 +110,7 @@ pub(super) fn encode(superblock: &Superblock) -> Vec<u8> {
     block.history_len = generations.history.len() as u8;
     block.placement = u8::from(!superblock.internal);
     block.resource_len = name.len() as u8;
+    block.moved_from = superblock.moved_from.into();
     block.resource[..name.len()].copy_from_slice(name);
     block.current = Record::of(&generations.current);
     for (target, record) in block.history.iter_mut().zip(&generations.history) {
@@ -155,6 +159,7 @@ impl Block {
             sequence: counted(self.sequence.get())
                 .ok_or_else(|| bad("sequence", self.sequence.get()))?,
             created: Time(self.created.get()),
+            last_verify: Time(self.last_verify.get()),
             disk_incarnation: self.disk_incarnation.get(),
             peer_disk_incarnation: self.peers[0].disk_incarnation.get(),
             peer_sequence: self.peers[0].sequence.get(),
@@ -176,6 +181,7 @@ impl Block {
             bitmap_offset: self.bitmap_offset.get(),
             bitmap_pages: self.bitmap_pages.get(),
             internal,
+            moved_from: self.moved_from.get(),
         })
     }
 

@@ -46,6 +46,17 @@ fn a_superblock_is_the_golden_bytes() {
     assert_eq!(Superblock::decode(&golden::parse(golden)), Ok(sample()));
 }
 
+/// The time of the last verify has the place that the page on the format gives it; zero is never.
+#[test]
+fn the_time_of_the_last_verify_comes_back() {
+    let mut superblock = sample();
+    assert_eq!(superblock.encode()[240..248], [0; 8]);
+    superblock.last_verify = Time(0x0102_0304_0506_0708);
+    let bytes = superblock.encode();
+    assert_eq!(bytes[240..248], 0x0102_0304_0506_0708_u64.to_le_bytes());
+    assert_eq!(Superblock::decode(&bytes), Ok(superblock));
+}
+
 #[test]
 fn the_longest_name_and_history_come_back() {
     let mut superblock = sample();

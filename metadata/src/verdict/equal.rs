@@ -24,8 +24,14 @@ fn source(me: &Side, peer: &Side, protocol: Protocol) -> (bool, Rule) {
         let both = mutation::on(Mutation::BothCrashedBothSource);
         return (arbiter || both, Rule::BothCrashed);
     }
+    let outdated = |side: &Side| side.disk == DiskState::Outdated;
+    let one_outdated = only_one(outdated(me), outdated(peer));
     if let Some(me_crashed) = only_one(me.crashed_primary, peer.crashed_primary) {
         return match protocol {
+            // Its disk was given back to a Primary that lives: it lacks what went on without it.
+            Protocol::A | Protocol::B if one_outdated == Some(me_crashed) => {
+                (!me_crashed, Rule::OtherOutdated)
+            }
             // With C the survivor has every write that was answered, and the other may have lost
             // its cache. (DRBD takes the crashed one.)
             Protocol::C => (!me_crashed, Rule::SurvivorHasAll),
@@ -36,8 +42,7 @@ fn source(me: &Side, peer: &Side, protocol: Protocol) -> (bool, Rule) {
     if let Some(me_primary) = only_one(me.primary, peer.primary) {
         return (me_primary, Rule::PrimaryNow);
     }
-    let outdated = |side: &Side| side.disk == DiskState::Outdated;
-    if let Some(me_outdated) = only_one(outdated(me), outdated(peer)) {
+    if let Some(me_outdated) = one_outdated {
         return (!me_outdated, Rule::OtherOutdated);
     }
     if let Some(me_dirty) = only_one(me.dirty(), peer.dirty()) {

@@ -234,6 +234,17 @@ fn equal_generations() {
         let decision = decide(&one, &other, protocol);
         assert_eq!((decision.verdict, decision.rule), (Source(Bitmap), Rule::CrashedHasAll));
     }
+    // The disk that failed under a Primary counts as crashed, and lacks what went on without it.
+    let crashed_outdated = |side: &mut Side| {
+        crashed(side);
+        outdated(side);
+    };
+    let (one, other) = pair(crashed_outdated, dirty);
+    for protocol in [Protocol::A, Protocol::B] {
+        check(&one, &other, protocol);
+        let decision = decide(&one, &other, protocol);
+        assert_eq!((decision.verdict, decision.rule), (Target(Bitmap), Rule::OtherOutdated));
+    }
 }
 
 #[test]

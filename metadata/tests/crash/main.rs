@@ -7,6 +7,7 @@
 
 mod create;
 mod damage;
+mod growth;
 mod running;
 
 use bytes::Bytes;

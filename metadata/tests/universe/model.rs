@@ -208,9 +208,13 @@ fn has_been_both_ways_or_cloned(from: &Generations, to: &Generations) -> bool {
 /// the marks decide, unless one crashed and may have lost, or alone has, what was answered.
 fn right_source(source: &Side, target: &Side, protocol: Protocol) -> Result<(), &'static str> {
     let with_c = protocol == Protocol::C;
+    let outdated = |side: &Side| side.disk == DiskState::Outdated;
+    let lacks = |side: &Side, other: &Side| !with_c && outdated(side) && !outdated(other);
     match (source.crashed_primary, target.crashed_primary) {
         (true, true) => return arbiter(source, target),
         (true, false) if with_c => return Err("the crashed one is the source"),
+        (true, false) if lacks(source, target) => return Err("the Outdated one is the source"),
+        (false, true) if lacks(target, source) => return Ok(()),
         (false, true) if !with_c => return Err("the one that crashed may have more"),
         (true, false) | (false, true) => return Ok(()),
         (false, false) => {}
@@ -218,7 +222,6 @@ fn right_source(source: &Side, target: &Side, protocol: Protocol) -> Result<(), 
     if source.primary != target.primary {
         return if source.primary { Ok(()) } else { Err("the Primary is the target") };
     }
-    let outdated = |side: &Side| side.disk == DiskState::Outdated;
     if outdated(source) != outdated(target) {
         return if outdated(target) { Ok(()) } else { Err("the Outdated one is the source") };
     }

@@ -5,7 +5,7 @@ use super::question::Question;
 use crate::context::{Context, Mine, note, volumes};
 use crate::offline::{Disk, Disks, drbd_metadata};
 use crate::outcome::{Exit, Failure, Outcome};
-use crate::probe::Found;
+use crate::probe::{Found, Kind};
 use crate::target::Target;
 use config::Volume;
 use metadata::{
@@ -108,16 +108,26 @@ fn check_file_systems(disks: &Disks, layout: &Layout) -> Outcome {
         return Ok(());
     }
     let (have, room) = (bytes / 1024, layout.data_bytes() / 1024);
+    let file = std::fs::metadata(disks.data.path()).is_ok_and(|meta| meta.is_file());
     let shrink = match found.kind.how_to_shrink() {
+        Some(_) if file && found.kind == Kind::Ext => {
+            // It cuts the file off, so that the metadata would lack room as before.
+            let size = disks.data.bytes() / 1024;
+            format!("make it smaller (resize2fs {disk} {room}K, then truncate -s {size}K {disk}), ")
+        }
         Some(command) => {
             let command = command.replace("{}", &room.to_string()).replace("DISK", &disk);
             format!("make it smaller ({command}), ")
         }
         None => String::new(),
     };
+    let enlarge = match growth(disks, layout.al_blocks(), bytes).filter(|_| file) {
+        Some(more) => format!("enlarge the file (truncate -s +{}K {disk})", more / 1024),
+        None => "enlarge the disk".to_owned(),
+    };
     let elsewhere = match disks.meta {
-        None => "enlarge the disk, or put the metadata on another (meta-disk DEVICE)",
-        Some(_) => "or enlarge the disk",
+        None => format!("{enlarge}, or put the metadata on another (meta-disk DEVICE)"),
+        Some(_) => format!("or {enlarge}"),
     };
     Err(refuse(format!(
         "{disk} holds {} of {have} KiB, and there is room for {room} KiB: its end would be \
@@ -125,6 +135,24 @@ fn check_file_systems(disks: &Disks, layout: &Layout) -> Outcome {
          wipefs --all {disk}",
         found.kind
     )))
+}
+
+/// How many bytes the disk must have more, so that there is room for so many beside the metadata,
+/// which grow with it. None if a metadata device of its own sets the limit.
+fn growth(disks: &Disks, al_blocks: u32, wanted: u64) -> Option<u64> {
+    if disks.meta.is_some() {
+        return wanted.checked_sub(disks.data.bytes()).filter(|more| *more > 0);
+    }
+    let wanted = wanted.next_multiple_of(BLOCK_BYTES);
+    let start = disks.data.bytes().next_multiple_of(BLOCK_BYTES);
+    let mut size = start;
+    loop {
+        let layout = Layout::internal(size, al_blocks).ok()?;
+        match wanted.saturating_sub(layout.data_bytes()) {
+            0 => return Some(size - disks.data.bytes()),
+            missing => size = size.checked_add(missing)?,
+        }
+    }
 }
 
 /// What would be lost, or may be.
@@ -141,7 +169,7 @@ fn in_the_way(disks: &Disks) -> Outcome<Option<String>> {
         Err(LoadError::Slots(SlotsError::NoMetadata)) => {}
         Err(error) => return Ok(Some(format!("metadata that cannot be used ({error})"))),
     }
-    if let Some(version) = drbd_metadata(meta)? {
+    if let Some(version) = drbd_metadata(meta, disks.meta.is_some())? {
         return Ok(Some(format!("metadata of {version}")));
     }
     let unsized_on = |disk: &Disk| -> Outcome<Option<String>> {

@@ -1,13 +1,14 @@
 //! `attach`, `detach` and `outdate`.
 
-use super::{each, whole};
+use super::{each, resize, whole};
+use crate::cli::WasSize;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::target::Target;
 use control::Command;
 
 /// Take disks in.
-pub(super) fn attach(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+pub(super) fn attach(context: &mut Context<'_>, was: &[WasSize], targets: &[Target]) -> Outcome {
     context.warn()?;
     let chosen = context.choose(targets)?;
     each(context, &chosen, |context, chosen| {
@@ -16,6 +17,7 @@ pub(super) fn attach(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
         let config = configured.map(serde_json::to_value).transpose().map_err(|error| {
             Failure::new(Exit::Failed, format!("{chosen}: cannot be told to the daemon: {error}"))
         })?;
+        resize::remember(context, &chosen.name, was)?;
         let (resource, volume) = (chosen.name.clone(), chosen.volume);
         let command = Command::Attach { resource, volume, config };
         context.order(&format!("{chosen}: attach the local disk"), command).map(drop)

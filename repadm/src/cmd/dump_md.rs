@@ -86,6 +86,9 @@ fn as_text(title: &str, metadata: &Metadata) -> String {
     line("disk-incarnation", &format!("{:016X}", block.disk_incarnation));
     line("peer-disk-incarnation", &format!("{:016X}", block.peer_disk_incarnation));
     line("peer-sequence", &block.peer_sequence);
+    if block.last_verify != types::Time(0) {
+        line("last-verify", &utc(block.last_verify.unix_millis()));
+    }
     line("placement", &if block.internal { "internal" } else { "external" });
     line("data-bytes", &block.data_bytes);
     line("agreed-bytes", &block.agreed_bytes);
@@ -128,6 +131,7 @@ fn as_json(name: &str, metadata: &Metadata) -> Value {
         "disk-incarnation": format!("{:016X}", block.disk_incarnation),
         "peer-disk-incarnation": format!("{:016X}", block.peer_disk_incarnation),
         "peer-sequence": block.peer_sequence,
+        "last-verify": block.last_verify.unix_millis(),
         "placement": if block.internal { "internal" } else { "external" },
         "data-bytes": block.data_bytes,
         "agreed-bytes": block.agreed_bytes,

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, from_daemon, note};
 use crate::outcome::Outcome;
-use crate::render::events::{Object, Scope, changes, dump, helper, objects};
+use crate::render::events::{Event, Object, Scope, changes, dump, helper, objects};
 use crate::render::time::iso;
 use crate::target::Target;
 use control::{Command, HelperEvent, Reply};
@@ -17,6 +17,8 @@ pub(super) struct Manner {
     pub(super) statistics: bool,
     /// Each line with the time.
     pub(super) timestamps: bool,
+    /// Of what has changed, all of it.
+    pub(super) full: bool,
 }
 
 /// Without targets, or with `all`, everything, whatever is configured. What is named need not be up
@@ -24,7 +26,7 @@ pub(super) struct Manner {
 pub(super) fn run(context: &mut Context<'_>, manner: Manner, targets: &[Target]) -> Outcome {
     let everything = targets.is_empty() || targets.contains(&Target::All);
     let only = if everything { None } else { Some(context.choose(targets)?) };
-    let scope = Scope { only, statistics: manner.statistics };
+    let scope = Scope { only, statistics: manner.statistics, full: manner.full };
     if manner.now {
         let statuses = context.statuses()?;
         return print(context, manner, &dump(&objects(&statuses, &scope)));
@@ -36,7 +38,7 @@ pub(super) fn run(context: &mut Context<'_>, manner: Manner, targets: &[Target])
         let lines = match client.reply().map_err(from_daemon)? {
             Reply::Status(statuses) => {
                 let new = objects(&statuses, &scope);
-                let lines = shown.map_or_else(|| dump(&new), |old| changes(&old, &new));
+                let lines = shown.map_or_else(|| dump(&new), |old| changes(&old, &new, scope.full));
                 shown = Some(new);
                 lines
             }
@@ -49,6 +51,8 @@ pub(super) fn run(context: &mut Context<'_>, manner: Manner, targets: &[Target])
                 note(&text);
                 Vec::new()
             }
+            // For who waits.
+            Reply::Waiting(_) => continue,
             Reply::Done(_) => return Ok(()),
             Reply::Failed(failure) => return Err(from_daemon(failure)),
         };
@@ -57,12 +61,15 @@ pub(super) fn run(context: &mut Context<'_>, manner: Manner, targets: &[Target])
     Ok(())
 }
 
-fn print(context: &mut Context<'_>, manner: Manner, lines: &[String]) -> Outcome {
-    for line in lines {
-        match manner.timestamps {
-            true => context.out.line(format!("{} {line}", iso(unix_micros())))?,
-            false => context.out.line(line)?,
-        }
+fn print(context: &mut Context<'_>, manner: Manner, events: &[Event]) -> Outcome {
+    for event in events {
+        let stamp = manner.timestamps.then(|| iso(unix_micros()));
+        let line = match (context.global.json, stamp) {
+            (true, stamp) => event.json(stamp.as_deref()),
+            (false, Some(stamp)) => format!("{stamp} {}", event.text()),
+            (false, None) => event.text(),
+        };
+        context.out.line(line)?;
     }
     Ok(())
 }

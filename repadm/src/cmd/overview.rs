@@ -1,8 +1,11 @@
 //! `overview`.
 
+use super::used_by::Machine;
+use crate::cli::ColorOption;
 use crate::context::Context;
 use crate::outcome::Outcome;
-use crate::render::overview::{Row, Up, mounted, text};
+use crate::render::color::painted;
+use crate::render::overview::{Row, Up, text};
 use crate::render::status_json;
 use crate::target::{Chosen, Target};
 use control::{ResourceStatus, VolumeStatus};
@@ -14,11 +17,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
 /// A line for each volume; with `watch`, again and again until interrupted.
-pub(super) fn run(context: &mut Context<'_>, watch: bool, targets: &[Target]) -> Outcome {
+pub(super) fn run(
+    context: &mut Context<'_>,
+    watch: bool,
+    color: ColorOption,
+    targets: &[Target],
+) -> Outcome {
     let chosen = context.choose(targets)?;
     let everything = targets.is_empty() || targets.contains(&Target::All);
     loop {
-        let picture = picture(context, &chosen, everything)?;
+        let mut picture = picture(context, &chosen, everything)?;
+        if color.is_wanted() && !context.global.json {
+            picture = painted(&picture);
+        }
         if watch && isatty(std::io::stdout()) {
             context.out.print(CLEAR_SCREEN)?;
         }
@@ -45,12 +56,21 @@ fn picture(context: &Context<'_>, chosen: &[Chosen], everything: bool) -> Outcom
             .collect();
         return Ok(status_json::pretty(&status_json::array(&shown)));
     }
-    // A machine without that file has no mounts that could be told.
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    Ok(text(&rows(context, chosen, everything, &statuses)?))
+}
+
+/// A row for each volume that is meant.
+pub(super) fn rows(
+    context: &Context<'_>,
+    chosen: &[Chosen],
+    everything: bool,
+    statuses: &[ResourceStatus],
+) -> Outcome<Vec<Row>> {
+    let machine = Machine::here();
     let mut rows = Vec::new();
     for chosen in chosen {
         match statuses.iter().find(|status| status.name == chosen.name) {
-            Some(status) => rows.extend(up(status, chosen, &mounts)),
+            Some(status) => rows.extend(up(status, chosen, &machine)),
             None => rows.extend(down(context, chosen)?),
         }
     }
@@ -58,20 +78,20 @@ fn picture(context: &Context<'_>, chosen: &[Chosen], everything: bool) -> Outcom
         let named = |status: &&ResourceStatus| chosen.iter().any(|c| c.name == status.name);
         for status in statuses.iter().filter(|status| !named(status)) {
             let all = Chosen { name: status.name.clone(), volume: None };
-            rows.extend(up(status, &all, &mounts));
+            rows.extend(up(status, &all, &machine));
         }
     }
-    Ok(text(&rows))
+    Ok(rows)
 }
 
-fn up(status: &ResourceStatus, chosen: &Chosen, mounts: &str) -> Vec<Row> {
+fn up(status: &ResourceStatus, chosen: &Chosen, machine: &Machine) -> Vec<Row> {
     let row = |volume: &VolumeStatus| {
-        let mount = volume.device.as_ref().and_then(|device| mounted(mounts, device));
+        let uses = volume.device.as_ref().map(|device| machine.uses(device)).unwrap_or_default();
         Row {
             minor: volume.minor,
             resource: status.name.clone(),
             volume: volume.volume,
-            up: Some(Up::new(status, volume, mount)),
+            up: Some(Up::new(status, volume, uses)),
         }
     };
     status.volumes.iter().filter(|volume| chosen.includes(volume.volume)).map(row).collect()

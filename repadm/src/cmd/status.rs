@@ -1,7 +1,9 @@
 //! `status`.
 
+use crate::cli::ColorOption;
 use crate::context::{Context, not_up};
 use crate::outcome::Outcome;
+use crate::render::color::painted;
 use crate::render::status::{Detail, text};
 use crate::render::status_json;
 use crate::target::Target;
@@ -9,7 +11,12 @@ use control::ResourceStatus;
 use types::VolumeId;
 
 /// Without targets, or with `all`, everything that is up; what is named must be up.
-pub(super) fn run(context: &mut Context<'_>, statistics: bool, targets: &[Target]) -> Outcome {
+pub(super) fn run(
+    context: &mut Context<'_>,
+    statistics: bool,
+    color: ColorOption,
+    targets: &[Target],
+) -> Outcome {
     let everything = targets.is_empty() || targets.contains(&Target::All);
     let chosen = if everything { Vec::new() } else { context.choose(targets)? };
     let statuses = context.statuses()?;
@@ -27,8 +34,12 @@ pub(super) fn run(context: &mut Context<'_>, statistics: bool, targets: &[Target
         return context.out.print(&status_json::pretty(&status_json::array(&shown)));
     }
     if shown.is_empty() {
-        return context.out.line("# no resource is up; repadm up all brings up what is configured");
+        // Scripts know the beginning of this line.
+        let nothing = "# No currently configured DRBD found: no resource is up; repadm up all brings \
+                       up what is configured";
+        return context.out.line(nothing);
     }
     let detail = Detail { verbose: context.global.verbose, statistics };
-    shown.iter().try_for_each(|(status, only)| context.out.print(&text(status, *only, detail)))
+    let whole: String = shown.iter().map(|(status, only)| text(status, *only, detail)).collect();
+    context.out.print(&if color.is_wanted() { painted(&whole) } else { whole })
 }

@@ -1,29 +1,38 @@
 //! `up` and `down`.
 
-use super::{each, whole};
+use super::{each, resize, whole};
+use crate::cli::WasSize;
 use crate::context::{Context, Mine};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::target::Target;
 use config::MetaDisk;
-use control::Command;
+use control::{Command, Spare};
 
 /// Bring resources up.
-pub(super) fn up(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+pub(super) fn up(context: &mut Context<'_>, was: &[WasSize], targets: &[Target]) -> Outcome {
     context.warn()?;
     let chosen = context.choose(targets)?;
     each(context, &chosen, |context, chosen| {
-        let mine = context.configured(whole(chosen, "up")?)?;
+        let name = whole(chosen, "up")?;
+        context.configured(name)?;
+        resize::remember(context, name, was)?;
+        let mine = context.configured(name)?;
         context.check_address(mine)?;
-        let what = describe(mine);
-        let resource = serde_json::to_value(mine.resource).map_err(|error| {
-            Failure::new(Exit::Failed, format!("{chosen}: cannot be told to the daemon: {error}"))
-        })?;
-        let node = mine.me.name.clone();
-        context.order(&what, Command::Up { resource, node }).map(drop)
+        context.order(&describe(mine), order(mine)?).map(drop)
     })
 }
 
-fn describe(mine: Mine<'_>) -> String {
+/// What the daemon is asked for.
+pub(super) fn order(mine: Mine<'_>) -> Outcome<Command> {
+    let resource = serde_json::to_value(mine.resource).map_err(|error| {
+        let name = &mine.resource.name;
+        Failure::new(Exit::Failed, format!("{name}: cannot be told to the daemon: {error}"))
+    })?;
+    Ok(Command::Up { resource, node: mine.me.name.clone(), spare: Spare::default() })
+}
+
+/// For people: what will be done.
+pub(super) fn describe(mine: Mine<'_>) -> String {
     let Mine { resource, me, peer } = mine;
     let mut text = format!(
         "{}: bring up as {} (node {}), listen on {}, seek {} at {}",

@@ -1,71 +1,154 @@
-//! `wait-connect` and `wait-sync`.
+//! `wait-connect`, `wait-con-int` and `wait-sync`.
 
-use super::{each, whole};
-use crate::cli::Patience;
-use crate::context::Context;
+use super::whole;
+use crate::at_once::{self, Job, Manner};
+use crate::cli;
+use crate::context::{Context, note};
 use crate::outcome::Outcome;
-use crate::target::Target;
-use control::Command;
-use std::time::Instant;
+use crate::target::{Chosen, Target};
+use config::Startup;
+use control::{Circumstance, Command, Patience};
 use types::Span;
 
 /// Until connected and the verdict is taken.
-pub(super) fn connect(context: &mut Context<'_>, patience: Patience, on: &[Target]) -> Outcome {
-    let chosen = context.choose(on)?;
-    let watch = Watch::start();
-    each(context, &chosen, |context, chosen| {
-        let resource = whole(chosen, "wait-connect")?.to_owned();
-        let timeout = watch.left(limit(context, patience, &resource));
-        let what = format!("{resource}: wait {} for the peer", how_long(timeout));
-        context.order(&what, Command::WaitConnect { resource, timeout }).map(drop)
-    })
+pub(super) fn connect(
+    context: &mut Context<'_>,
+    patience: cli::Patience,
+    on: &[Target],
+) -> Outcome {
+    wait(context, "wait-connect", patience, on, Manner::Silent)
+}
+
+/// The same, telling who is waited for; and the person may end it.
+pub(super) fn interruptible(
+    context: &mut Context<'_>,
+    patience: cli::Patience,
+    on: &[Target],
+) -> Outcome {
+    wait(context, "wait-con-int", patience, on, Manner::Telling)
 }
 
 /// Until the local disk is UpToDate.
-pub(super) fn sync(context: &mut Context<'_>, patience: Patience, on: &[Target]) -> Outcome {
+pub(super) fn sync(context: &mut Context<'_>, patience: cli::Patience, on: &[Target]) -> Outcome {
     let chosen = context.choose(on)?;
-    let watch = Watch::start();
-    each(context, &chosen, |context, chosen| {
-        let resource = chosen.name.clone();
-        let timeout = watch.left(limit(context, patience, &resource));
-        let what = format!("{chosen}: wait {} for UpToDate data", how_long(timeout));
-        let command = Command::WaitSync { resource, volume: chosen.volume, timeout };
-        context.order(&what, command).map(drop)
-    })
+    let jobs = chosen.iter().map(|chosen| {
+        let patience = patience_for(context, patience, &chosen.name);
+        let (resource, volume) = (chosen.name.clone(), chosen.volume);
+        let command = Command::WaitSync { resource, volume, patience };
+        (
+            job(context, chosen, command),
+            format!("{chosen}: wait {} for UpToDate data", how_long(&patience)),
+        )
+    });
+    let jobs = jobs.collect();
+    run(context, jobs, Manner::Silent)
 }
 
-/// How long to wait for that resource; nothing is for ever.
-fn limit(context: &Context<'_>, patience: Patience, resource: &str) -> Option<Span> {
-    match patience.wfc_timeout {
+fn wait(
+    context: &mut Context<'_>,
+    name: &str,
+    patience: cli::Patience,
+    on: &[Target],
+    manner: Manner,
+) -> Outcome {
+    let chosen = context.choose(on)?;
+    let mut jobs = Vec::new();
+    for chosen in &chosen {
+        let resource = whole(chosen, name)?.to_owned();
+        let patience = patience_for(context, patience, &resource);
+        let what = format!("{resource}: wait {} for the peer", how_long(&patience));
+        let command = Command::WaitConnect { resource, patience };
+        jobs.push((job(context, chosen, command), what));
+    }
+    run(context, jobs, manner)
+}
+
+fn run(context: &mut Context<'_>, jobs: Vec<(Job, String)>, manner: Manner) -> Outcome {
+    if context.global.dry_run || context.global.verbose {
+        jobs.iter().try_for_each(|(_, what)| context.out.line(what))?;
+    }
+    if context.global.dry_run {
+        return Ok(());
+    }
+    let jobs = jobs.into_iter().map(|(job, _)| job).collect();
+    at_once::run(jobs, &context.control_path(), manner)
+}
+
+fn job(context: &Context<'_>, chosen: &Chosen, command: Command) -> Job {
+    let peer = context.configured(&chosen.name).ok().map(|mine| mine.peer.name.clone());
+    let name = chosen.to_string();
+    Job {
+        name: name.clone(),
+        peer: peer.unwrap_or_else(|| "the peer".to_owned()),
+        act: Box::new(move |asker| {
+            if asker.wait(command)? == at_once::Waited::GivenUp {
+                note(&format!("{name}: not waited for any longer"));
+            }
+            Ok(())
+        }),
+    }
+}
+
+/// What the command line says, or else the resource's `startup`.
+fn patience_for(context: &Context<'_>, said: cli::Patience, resource: &str) -> Patience {
+    let startup = context.configured(resource).ok().map(|mine| &mine.resource.startup);
+    let unset = Startup::default();
+    patience(said, startup.unwrap_or(&unset))
+}
+
+/// How long a resource with that `startup` is waited for.
+pub(super) fn patience(said: cli::Patience, startup: &Startup) -> Patience {
+    let time = |said: Option<u32>, configured: Option<Span>| match said {
+        None => configured.filter(|span| *span > Span::ZERO),
         Some(0) => None,
         Some(seconds) => Some(Span::secs(u64::from(seconds))),
-        None => context
-            .configured(resource)
-            .ok()
-            .and_then(|mine| mine.resource.startup.wfc_timeout)
-            .filter(|span| *span > Span::ZERO),
+    };
+    Patience {
+        wfc_timeout: time(said.wfc_timeout, startup.wfc_timeout),
+        degr_wfc_timeout: time(said.degr_wfc_timeout, startup.degr_wfc_timeout),
+        outdated_wfc_timeout: time(said.outdated_wfc_timeout, startup.outdated_wfc_timeout),
+        wait_after_sb: said.wait_after_sb || startup.wait_after_sb,
     }
 }
 
-fn how_long(timeout: Option<Span>) -> String {
-    timeout.map_or_else(|| "for ever".to_owned(), |span| format!("up to {span}"))
+/// For people: how long at most, and what shortens it if it is known by then.
+pub(super) fn how_long(patience: &Patience) -> String {
+    let text = |limit: Option<Span>| {
+        limit.map_or_else(|| "for ever".to_owned(), |span| format!("up to {span}"))
+    };
+    let times = [Circumstance::Ordinary, Circumstance::Degraded, Circumstance::Outdated]
+        .map(|circumstance| patience.limit(circumstance));
+    let [most, rest @ ..] = times;
+    let mut said = text(most.limit);
+    for (shorter, before) in rest.into_iter().zip(times) {
+        if shorter.limit != before.limit {
+            said += &format!(" ({}: {})", shorter.circumstance.option(), text(shorter.limit));
+        }
+    }
+    said
 }
 
-/// All resources are waited for at once: each has what is left of its time after those before it.
-struct Watch(Instant);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Watch {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the command line is a driver: it tells how \
-        much of a person's patience is used up"
-    )]
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn left(&self, limit: Option<Span>) -> Option<Span> {
-        let used = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        limit.map(|limit| Span(limit.0.saturating_sub(used)))
+    #[test]
+    fn what_shortens_a_wait_is_told() {
+        let seconds = |n: u64| Some(n).filter(|n| *n > 0).map(Span::secs);
+        let told = |times: [u64; 3]| {
+            let [wfc_timeout, degr_wfc_timeout, outdated_wfc_timeout] = times.map(seconds);
+            let wait_after_sb = false;
+            how_long(&Patience {
+                wfc_timeout,
+                degr_wfc_timeout,
+                outdated_wfc_timeout,
+                wait_after_sb,
+            })
+        };
+        assert_eq!(told([0, 0, 0]), "for ever");
+        let [three, two] = [3, 2].map(|n| Span::secs(n).to_string());
+        assert_eq!(told([3, 0, 0]), format!("up to {three}"));
+        assert_eq!(told([3, 2, 0]), format!("up to {three} (degr-wfc-timeout: up to {two})"));
+        assert_eq!(told([0, 0, 2]), format!("for ever (outdated-wfc-timeout: up to {two})"));
     }
 }

@@ -1,65 +1,24 @@
 //! Ctrl-C in the demo: the story ends, and everything it made is taken away.
 
+pub(super) use crate::interrupt::Interrupt;
+
 use crate::outcome::{Exit, Failure, Outcome};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// No single thing in the story takes nearly so long.
 const PATIENCE: Duration = Duration::from_secs(100);
 /// How soon an interruption is seen.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Whether the person, or the system, wants it to end.
-#[derive(Clone, Debug)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
-
 impl Interrupt {
-    /// From now on, SIGINT, SIGTERM and SIGHUP do not end the process but are seen here.
-    ///
-    /// # Errors
-    /// If signals cannot be caught.
-    pub(super) fn catch() -> Outcome<Self> {
-        let seen = Arc::new(AtomicBool::new(false));
-        let failed = |error: std::io::Error| {
-            Failure::new(Exit::Failed, format!("signals cannot be caught: {error}"))
-        };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let _inside = runtime.enter();
-        let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut hup = signal(SignalKind::hangup()).map_err(failed)?;
-        drop(_inside);
-        let flag = Arc::clone(&seen);
-        thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = int.recv() => {}
-                    _ = term.recv() => {}
-                    _ = hup.recv() => {}
-                }
-            });
-            flag.store(true, Ordering::SeqCst);
-        });
-        Ok(Self(seen))
-    }
-
-    /// Never interrupted, for tests.
-    #[cfg(test)]
-    pub(super) fn never() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
-    }
-
     /// An error if it is to end.
     ///
     /// # Errors
     /// Exit code 20.
     pub(super) fn check(&self) -> Outcome {
-        if self.0.load(Ordering::SeqCst) {
+        if self.is_seen() {
             return Err(Failure::new(Exit::Failed, "interrupted: everything is taken away again"));
         }
         Ok(())
@@ -106,7 +65,7 @@ mod tests {
         let interrupt = Interrupt::never();
         assert_eq!(interrupt.during(|| Ok(7)), Ok(7));
         let (_held, blocked) = channel::<()>();
-        interrupt.0.store(true, Ordering::SeqCst);
+        interrupt.strike();
         let stuck = interrupt.during(move || {
             let _ = blocked.recv();
             Ok(())

@@ -154,6 +154,15 @@ mod tests {
     }
 
     #[test]
+    fn every_state_in_one_line() {
+        let with_a_disk = samples::all().into_iter().filter(|(_, s)| s.volumes[0].flags.is_some());
+        let shown: Vec<_> = with_a_disk
+            .map(|(name, status)| format!("{name}: {}", short(&copy(&status))))
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
     fn explained_in_many_states() {
         let mut unclean = copy(&samples::both_primary());
         unclean.source = "read from /dev/vda3".into();

@@ -1,16 +1,22 @@
 //! What is printed, as functions from a picture of the state to text. Nothing here asks anybody
 //! anything, so that every state can be shown by a test.
 
+pub mod color;
 pub mod events;
 pub mod generations;
 pub mod overview;
 pub mod pairs;
+pub mod proc;
 pub mod progress;
+pub mod script;
+pub mod show;
 pub mod size;
 pub mod split_brain;
 pub mod status;
 pub mod status_json;
 pub mod time;
+pub mod top;
+pub mod verify;
 pub mod words;
 
 #[cfg(test)]

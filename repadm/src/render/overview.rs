@@ -4,10 +4,10 @@
 //!  1:r0/0  Connected Primary/Primary UpToDate/UpToDate C r-----  /srv/mail ext4
 //! ```
 
-use super::{pairs, progress};
+use super::{pairs, proc, progress};
 use control::{ResourceStatus, VolumeStatus};
 use std::fmt::Write as _;
-use types::{ConflictCounts, ConflictKind, ConnectionState, VolumeId};
+use types::{ConflictCounts, ConflictKind, VolumeId};
 
 /// A volume, and what is known of it.
 #[derive(Clone, Debug)]
@@ -35,19 +35,18 @@ pub struct Up {
 }
 
 impl Up {
-    /// Of that volume; `mount` is where its device is mounted, with the type.
-    pub fn new(resource: &ResourceStatus, volume: &VolumeStatus, mount: Option<String>) -> Self {
-        let connected = resource.peer.connection != ConnectionState::StandAlone;
-        let protocol = if connected { resource.protocol.as_str() } else { " " };
-        let mut used_by: Vec<String> = mount.into_iter().collect();
+    /// Of that volume; `uses` is what uses its device on this machine.
+    pub fn new(resource: &ResourceStatus, volume: &VolumeStatus, uses: Vec<String>) -> Self {
+        let mut used_by = uses;
         used_by.extend(clients(volume));
         Self {
             connection: pairs::connection(resource, volume).to_owned(),
             roles: pairs::roles(resource),
             disks: pairs::disks(volume),
-            flags: format!("{protocol} {}-----", if volume.suspended.any() { 's' } else { 'r' }),
+            flags: format!("{} {}", proc::protocol(resource), proc::flags(volume)),
             used_by: used_by.join(" "),
-            progress: volume.resync.as_ref().map(progress::line),
+            progress: (volume.resync.as_ref())
+                .map(|resync| progress::line(resync, progress::is_verify(volume))),
             remarks: (resource.split_brain.iter())
                 .map(|_| super::split_brain_in_short(&resource.name))
                 .chain(conflicts(volume))
@@ -131,16 +130,6 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// Where a device is mounted according to the text of `/proc/self/mounts`, with the type:
-/// `/srv/mail ext4`.
-pub fn mounted(mounts: &str, device: &str) -> Option<String> {
-    let line = mounts.lines().find(|line| line.split(' ').next() == Some(device))?;
-    let mut words = line.split(' ').skip(1);
-    let (place, kind) = (words.next()?, words.next()?);
-    // Blanks are written as octal escapes there.
-    Some(format!("{} {kind}", place.replace("\\040", " ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,12 +139,13 @@ mod tests {
         let mut rows = Vec::new();
         for (_, status) in samples::all() {
             for volume in &status.volumes {
-                let mount = (volume.clients.len() == 2).then(|| "/srv/mail ext4".to_owned());
+                let used = volume.clients.len() == 2;
+                let uses = used.then(|| "/srv/mail ext4".to_owned()).into_iter().collect();
                 rows.push(Row {
                     minor: volume.minor,
                     resource: status.name.clone(),
                     volume: volume.volume,
-                    up: Some(Up::new(&status, volume, mount)),
+                    up: Some(Up::new(&status, volume, uses)),
                 });
             }
         }
@@ -182,7 +172,7 @@ mod tests {
         for why in reasons {
             let mut status = samples::both_primary();
             *why(&mut status.volumes[0].suspended) = true;
-            assert_eq!(Up::new(&status, &status.volumes[0], None).flags, "C s-----");
+            assert_eq!(Up::new(&status, &status.volumes[0], Vec::new()).flags, "C s-----");
         }
     }
 
@@ -194,13 +184,6 @@ mod tests {
             clients(&volume).as_deref(),
             Some("nbd: process 4242, 10.0.0.5:40112, and 2 more")
         );
-    }
-
-    #[test]
-    fn mounts_are_found_by_the_whole_name() {
-        let mounts = "/dev/drbd10 /a ext4 rw 0 0\n/dev/drbd1 /with\\040blank xfs rw 0 0\n";
-        assert_eq!(mounted(mounts, "/dev/drbd1").as_deref(), Some("/with blank xfs"));
-        assert_eq!(mounted(mounts, "/dev/drbd"), None);
     }
 
     #[test]

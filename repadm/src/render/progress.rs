@@ -1,25 +1,54 @@
 //! The progress of a resync on one line, as `/proc/drbd` shows it.
 
 use super::{blocks_kib, time::clock};
-use control::ResyncProgress;
+use control::{ResyncProgress, VolumeStatus};
+use types::ReplicationState;
 
 /// Cells of the bar.
 const CELLS: usize = 20;
 
 /// `[===>................] sync'ed: 18.8% (854972/1048508)K finish: 0:01:48 speed: 7,840 K/sec`.
-pub fn line(resync: &ResyncProgress) -> String {
+pub fn line(resync: &ResyncProgress, verify: bool) -> String {
     let left = match resync.seconds_left {
         Some(seconds) => clock(seconds),
         None => "unknown".to_owned(),
     };
     format!(
-        "{} sync'ed:{:5.1}% ({}/{})K finish: {left} speed: {} K/sec",
+        "{} {}:{:5.1}% ({}/{})K finish: {left} speed: {} K/sec",
         bar(resync.percent),
+        word(verify),
         percent_down(resync.percent, 1),
         blocks_kib(resync.left_blocks),
         blocks_kib(resync.total_blocks),
         thousands(resync.bytes_per_second / 1024),
     )
+}
+
+/// The same on two lines, the second with the speed now and, in brackets, the mean: here one number.
+/// A verify says so, and what is large is counted in MiB, as there.
+pub fn lines(resync: &ResyncProgress, verify: bool) -> [String; 2] {
+    /// From that many KiB on.
+    const LARGE: u64 = 0x0010_0000 * 4;
+    let (left, total) = (blocks_kib(resync.left_blocks), blocks_kib(resync.total_blocks));
+    let (unit, left, total) =
+        if total > LARGE { ('M', left >> 10, total >> 10) } else { ('K', left, total) };
+    let word = word(verify);
+    let done = percent_down(resync.percent, 1);
+    let finish = clock(resync.seconds_left.unwrap_or_default());
+    let speed = thousands(resync.bytes_per_second / 1024);
+    [
+        format!("{} {word}:{done:5.1}% ({left}/{total}){unit}", bar(resync.percent)),
+        format!("finish: {finish} speed: {speed} ({speed}) K/sec"),
+    ]
+}
+
+const fn word(verify: bool) -> &'static str {
+    if verify { "verified" } else { "sync'ed" }
+}
+
+/// Whether the progress of a volume is that of a verify.
+pub const fn is_verify(volume: &VolumeStatus) -> bool {
+    matches!(volume.replication, ReplicationState::VerifyS | ReplicationState::VerifyT)
 }
 
 /// A percentage cut, not rounded, to that many decimals: 100 is said of what is done only.
@@ -55,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_bar_grows_and_is_full_at_the_end_only() {
-        let shown = |left| line(&ResyncProgress::new(0, 10_000, 1000, left));
+        let shown = |left| line(&ResyncProgress::new(0, 10_000, 1000, left), false);
         insta::assert_snapshot!([1000, 999, 812, 500, 1, 0].map(shown).join("\n"), @r"
         [>...................] sync'ed:  0.0% (4000/4000)K finish: unknown speed: 0 K/sec
         [>...................] sync'ed:  0.1% (3996/4000)K finish: 2:46:45 speed: 0 K/sec
@@ -63,6 +92,20 @@ mod tests {
         [==========>.........] sync'ed: 50.0% (2000/4000)K finish: 0:00:10 speed: 200 K/sec
         [===================>] sync'ed: 99.9% (4/4000)K finish: 0:00:01 speed: 399 K/sec
         [====================] sync'ed:100.0% (0/4000)K finish: 0:00:00 speed: 400 K/sec
+        ");
+    }
+
+    #[test]
+    fn a_large_one_is_counted_in_mib_and_a_verify_says_so() {
+        let shown = |total, verify| {
+            let [bar, speed] = lines(&ResyncProgress::new(0, 10_000, total, total / 2), verify);
+            format!("{bar}\n{speed}")
+        };
+        insta::assert_snapshot!([shown(1000, false), shown(1 << 21, true)].join("\n"), @r"
+        [==========>.........] sync'ed: 50.0% (2000/4000)K
+        finish: 0:00:10 speed: 200 (200) K/sec
+        [==========>.........] verified: 50.0% (4096/8192)M
+        finish: 0:00:11 speed: 419,430 (419,430) K/sec
         ");
     }
 

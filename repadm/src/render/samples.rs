@@ -42,7 +42,10 @@ fn volume(number: u16) -> VolumeStatus {
         nbd_uris: vec![format!("nbd+unix:///r0/{number}?socket=/run/repd/nbd.sock")],
         clients: Vec::new(),
         resync: None,
+        resync_suspended: control::ResyncSuspended::default(),
         resync_bytes: 0,
+        verify: None,
+        last_verify: None,
         generations: Some(GenerationsStatus {
             current: generation("5202447251D01101", "forced Primary", 0),
             bitmap: None,
@@ -179,6 +182,62 @@ pub(crate) fn just_created() -> ResourceStatus {
     status
 }
 
+/// Brought up with fresh metadata, and the peer not seen yet.
+pub(crate) fn bring_up() -> ResourceStatus {
+    let mut status = just_created();
+    status.peer.connection = ConnectionState::Connecting;
+    status.peer.role = Role::Unknown;
+    status.peer.established = false;
+    status.volumes[0].peer_disk = DiskState::DUnknown;
+    status.volumes[0].replication = ReplicationState::Off;
+    status.volumes[0].out_of_sync_blocks = 262_127;
+    status
+}
+
+/// Disconnected by order, and Secondary.
+pub(crate) fn stand_alone() -> ResourceStatus {
+    let mut status = connecting();
+    status.role = Role::Secondary;
+    status.peer.connection = ConnectionState::StandAlone;
+    status
+}
+
+/// Left by its Primary in order: old, and known to be.
+pub(crate) fn outdated() -> ResourceStatus {
+    let mut status = stand_alone();
+    status.peer.connection = ConnectionState::Connecting;
+    status.volumes[0].disk = DiskState::Outdated;
+    status.volumes[0].out_of_sync_blocks = 0;
+    status
+}
+
+/// Both nodes crashed as Primary, and what was in flight is copied; nobody is Primary yet.
+pub(crate) fn crash_resync_source() -> ResourceStatus {
+    let mut status = sync_source();
+    status.role = Role::Secondary;
+    let volume = &mut status.volumes[0];
+    volume.out_of_sync_blocks = 1227;
+    volume.resync = Some(ResyncProgress::new(THEN, THEN + 7_000, 6144, 1227));
+    volume.counters.sent_bytes = 19_668 << 10;
+    volume.counters.read_bytes = 19_668 << 10;
+    volume.counters.al_writes = 0;
+    volume.flags.iter_mut().for_each(|flags| flags.crashed_primary = true);
+    status
+}
+
+/// The other end of it.
+pub(crate) fn crash_resync_target() -> ResourceStatus {
+    let mut status = sync_target();
+    status.peer.role = Role::Secondary;
+    let volume = &mut status.volumes[0];
+    volume.out_of_sync_blocks = 1227;
+    volume.resync = Some(ResyncProgress::new(THEN, THEN + 7_000, 6144, 1227));
+    volume.flags.iter_mut().for_each(|flags| flags.crashed_primary = true);
+    volume.counters.pending = 5;
+    volume.counters.lower_pending = 1;
+    status
+}
+
 /// Without a disk of its own, served by the peer.
 pub(crate) fn diskless() -> ResourceStatus {
     let mut status = both_primary();
@@ -253,5 +312,10 @@ pub(crate) fn all() -> Vec<(&'static str, ResourceStatus)> {
         ("suspended", suspended()),
         ("two volumes", two_volumes()),
         ("refused", refused()),
+        ("brought up", bring_up()),
+        ("stands alone", stand_alone()),
+        ("outdated", outdated()),
+        ("after a crash, source", crash_resync_source()),
+        ("after a crash, target", crash_resync_target()),
     ]
 }

@@ -38,6 +38,7 @@ pub fn text(resource: &ResourceStatus, only: Option<VolumeId>, detail: Detail) -
         .pair_if(detail.verbose, "node-id", resource.node_id)
         .pair("role", resource.role)
         .pair_if(detail.all_states() || is_suspended(resource), "suspended", suspended(resource))
+        .pair_if(detail.verbose, "force-io-failures", "no")
         .pair_if(resource.restoring, "restoring", "yes")
         .end();
     if detail.statistics {
@@ -74,6 +75,7 @@ fn device(text: &mut String, volume: &VolumeStatus, numbered: bool, detail: Deta
         words.pair_some("meta-disk", meta).pair_some("backend", volume.backend.as_ref());
     }
     words
+        .pair_if(detail.verbose, "client", yes_no(volume.disk_path.is_none()))
         .pair_if(detail.verbose, "quorum", "yes")
         .pair_if(detail.verbose || !volume.clients.is_empty(), "open", yes_no(is_open(volume)))
         .end();
@@ -153,13 +155,17 @@ pub fn is_open(volume: &VolumeStatus) -> bool {
 fn peer(text: &mut String, resource: &ResourceStatus, detail: Detail) {
     let peer = &resource.peer;
     let connected = peer.connection == ConnectionState::Connected;
+    let pending: u64 = resource.volumes.iter().map(|volume| volume.counters.pending).sum();
     Words::indented(text, 2)
         .word(&peer.name)
         .pair_if(detail.verbose, "node-id", peer.node_id)
         .pair_if(detail.all_states() || !connected, "connection", peer.connection)
         .pair_if(detail.all_states() || connected, "role", peer.role)
         .pair_if(resource.split_brain.is_some(), "split-brain", "yes")
+        .pair_if(detail.verbose, "tls", "no")
         .pair_if(detail.all_states(), "congested", "no")
+        .pair_if(detail.statistics, "ap-in-flight", pending)
+        .pair_if(detail.statistics, "rs-in-flight", 0)
         .end();
 }
 
@@ -179,10 +185,13 @@ fn peer_device(
     words
         .pair_if(numbered, "volume", volume.volume)
         .pair_if(busy || detail.all_states(), "replication", volume.replication)
-        .pair("peer-disk", volume.peer_disk);
+        .pair("peer-disk", volume.peer_disk)
+        .pair_if(detail.verbose, "peer-client", "no");
     let done = volume.resync.map(|resync| format!("{:.2}", percent_down(resync.percent, 2)));
     words.pair_some("done", done);
-    words.pair_if(detail.all_states(), "resync-suspended", "no").end();
+    let suspended = volume.resync_suspended.words();
+    let shown = detail.all_states() || suspended != "no";
+    words.pair_if(shown, "resync-suspended", suspended).end();
     if detail.statistics {
         let counters = &volume.counters;
         let mut words = Words::block(text, 8);
@@ -216,6 +225,10 @@ fn remarks(text: &mut String, resource: &ResourceStatus, detail: Detail) {
     }
     if detail.verbose {
         for volume in &resource.volumes {
+            if let Some(at) = volume.last_verify {
+                let (name, at) = (&volume.export, super::time::utc(at));
+                let _ = writeln!(text, "  # {name} was last verified whole {at}");
+            }
             for client in &volume.clients {
                 let _ = writeln!(
                     text,

@@ -11,7 +11,7 @@ use super::{blocks_kib, kib};
 use control::{GenerationStatus, ResourceStatus, ResyncProgress, Suspended, VolumeStatus};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use types::{ConnectionState, ReplicationState, VolumeId};
+use types::{ConnectionState, VolumeId};
 
 /// All of them as one array. `only` tells which volumes of a resource are shown.
 pub fn array(resources: &[(ResourceStatus, Option<VolumeId>)]) -> Value {
@@ -144,7 +144,7 @@ fn peer_device(volume: &VolumeStatus) -> Value {
         "replication-state": volume.replication,
         "peer-disk-state": volume.peer_disk,
         "peer-client": false,
-        "resync-suspended": "no",
+        "resync-suspended": volume.resync_suspended.words(),
         "received": kib(counters.received_bytes),
         "sent": kib(counters.sent_bytes),
         "out-of-sync": out_of_sync,
@@ -153,13 +153,16 @@ fn peer_device(volume: &VolumeStatus) -> Value {
         "undurable": kib(volume.undurable_bytes),
         "undurable-writes": volume.undurable_writes,
         "has-sync-details": volume.resync.is_some(),
-        "has-online-verify-details": matches!(
-            volume.replication,
-            ReplicationState::VerifyS | ReplicationState::VerifyT
-        ),
+        "has-online-verify-details": super::progress::is_verify(volume),
         "percent-in-sync": percent((100.0 - out_of_sync as f64 * 100.0 / total).max(0.0)),
         "resync-sent": kib(volume.resync_bytes),
     });
+    if let Some(at) = volume.last_verify {
+        value["last-verify"] = json!(at);
+    }
+    if let Some(outcome) = &volume.verify {
+        value["verify"] = json!(outcome);
+    }
     if let Some(resync) = &volume.resync {
         for (key, detail) in sync_details(resync) {
             value[key] = detail;
@@ -168,13 +171,16 @@ fn peer_device(volume: &VolumeStatus) -> Value {
     value
 }
 
-fn sync_details(resync: &ResyncProgress) -> [(&'static str, Value); 6] {
+fn sync_details(resync: &ResyncProgress) -> [(&'static str, Value); 7] {
     const MIB: f64 = 1024.0 * 1024.0;
+    // One speed is known, that since the beginning: it stands for the recent one too.
+    let speed = json!(percent(resync.bytes_per_second as f64 / MIB));
     [
         ("rs-total", json!(blocks_kib(resync.total_blocks))),
         ("rs-left", json!(blocks_kib(resync.left_blocks))),
         ("rs-dt-start-ms", json!(resync.elapsed_ms)),
-        ("db/dt [MiB/s]", json!(percent(resync.bytes_per_second as f64 / MIB))),
+        ("db0/dt0 [MiB/s]", speed.clone()),
+        ("db/dt [MiB/s]", speed),
         ("estimated-seconds-to-finish", json!(resync.seconds_left)),
         ("percent-resync-done", json!(percent(resync.percent))),
     ]
@@ -198,6 +204,13 @@ mod tests {
     #[test]
     fn a_resync_whole() {
         insta::assert_snapshot!(pretty(&array(&[(samples::sync_target(), None)])));
+    }
+
+    #[test]
+    fn every_state_on_one_line() {
+        let line = |(name, status)| format!("# {name}\n{}", array(&[(status, None)]));
+        let lines: Vec<String> = samples::all().into_iter().map(line).collect();
+        insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod adjusting;
+mod agent;
+mod configuration;
 mod demo;
+mod node;
 mod offline;
 mod online;
+mod service;
 mod support;
+mod vocabulary;

@@ -54,6 +54,22 @@ fn a_file_system_that_reaches_into_the_metadata_is_kept_also_from_force() {
 }
 
 #[test]
+fn the_way_out_for_a_file_that_is_too_small_leads_out() {
+    let place = Place::new();
+    ext4(&place, DISK_BYTES);
+    let said = place.ends(10, &["create-md", "r0"]).err;
+    // resize2fs cuts the file off with the file system.
+    assert!(said.contains("then truncate -s 8192K DIR/alpha.img"), "{said}");
+    let more = said.split("truncate -s +").nth(1).and_then(|rest| rest.split('K').next());
+    let more: u64 = more.expect("how much larger").parse().expect("a number");
+    let disk = std::fs::OpenOptions::new().write(true).open(place.path("alpha.img")).unwrap();
+    disk.set_len(DISK_BYTES + more * 1024 - 4096).unwrap();
+    place.ends(10, &["create-md", "r0"]);
+    disk.set_len(DISK_BYTES + more * 1024).unwrap();
+    place.ends(0, &["create-md", "r0"]);
+}
+
+#[test]
 fn what_may_reach_to_the_end_of_the_disk_must_be_given_up_in_words() {
     let place = Place::new();
     let disk = std::fs::OpenOptions::new().write(true).open(place.path("alpha.img")).unwrap();
@@ -70,6 +86,18 @@ fn metadata_of_drbd_itself_are_not_lost_by_accident() {
     disk.write_all_at(&0x8374_026Bu32.to_be_bytes(), DISK_BYTES - 4096 + 60).unwrap();
     let ran = place.ends(10, &["create-md", "r0"]);
     assert!(ran.err.contains("DRBD 8.4"), "{}", ran.err);
+}
+
+#[test]
+fn metadata_of_drbd_in_any_slot_of_a_device_are_not_lost_either() {
+    const SLOT: u64 = 128 << 20;
+    for slot in [0, 2] {
+        let place = external(3 * SLOT);
+        let meta = std::fs::OpenOptions::new().write(true).open(place.path("meta.img")).unwrap();
+        meta.write_all_at(&0x8374_026Bu32.to_be_bytes(), slot * SLOT + 60).unwrap();
+        let ran = place.ends(10, &["create-md", "r0"]);
+        assert!(ran.err.contains("meta.img holds metadata of DRBD 8.4"), "{}", ran.err);
+    }
 }
 
 #[test]
@@ -262,14 +290,6 @@ fn an_empty_node_is_as_good_as_none() {
     let place = Place::new();
     let ran = place.ends(1, &["--node", "", "up", "r0"]);
     assert!(ran.err.contains("and this host is ") && !ran.err.contains("is ;"), "{}", ran.err);
-}
-
-#[test]
-fn what_is_not_built_yet_says_so() {
-    let place = Place::new();
-    for words in [&["verify", "r0"][..], &["proc"]] {
-        assert!(place.ends(10, words).err.contains("not yet"));
-    }
 }
 
 #[test]

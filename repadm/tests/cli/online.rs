@@ -1,7 +1,7 @@
 //! The program against a daemon that answers as it is told.
 
 use crate::support::{Daemon, Place, done, r0, refused, report};
-use control::{Answer, Command, HelperEvent, Outcome, Reply, SplitBrainReport};
+use control::{Answer, Command, HelperEvent, Outcome, Patience, Reply, SplitBrainReport};
 use serde_json::Value;
 use types::{Role, Span, VolumeId};
 
@@ -14,7 +14,7 @@ fn up_tells_the_daemon_the_resolved_resource() {
     let place = Place::new();
     let daemon = quiet(&place);
     place.ends(0, &["up", "r0"]);
-    let [Command::Up { resource, node }] = &daemon.orders()[..] else {
+    let [Command::Up { resource, node, .. }] = &daemon.orders()[..] else {
         panic!("{:?}", daemon.orders())
     };
     assert_eq!((resource["name"].as_str(), node.as_str()), (Some("r0"), "alpha"));
@@ -115,18 +115,23 @@ fn events_are_told_until_the_daemon_goes_away() {
     let daemon = Daemon::start(&place.path("control.sock"), vec![r0()], answer);
     let ran = place.ends(20, &["events2", "r0"]);
     let expected = "\
-exists resource name:r0 role:Secondary suspended:no split-brain:no
+exists resource name:r0 role:Secondary suspended:no force-io-failures:no may_promote:yes \
+promotion_score:10102 split-brain:no
 exists connection name:r0 peer-node-id:1 conn-name:beta connection:Connected role:Secondary
+exists path name:r0 peer-node-id:1 conn-name:beta local:ipv4:127.0.0.1:7001 \
+peer:ipv4:127.0.0.1:7002 established:yes
 exists device name:r0 volume:0 minor:1 disk:UpToDate backing_dev:/x/alpha.img client:no \
 quorum:yes open:no
 exists peer-device name:r0 peer-node-id:1 conn-name:beta volume:0 replication:Established \
-peer-disk:UpToDate resync-suspended:no
+peer-disk:UpToDate peer-client:no resync-suspended:no
 exists -
-change resource name:r0 role:Primary
+change resource name:r0 role:Primary may_promote:no
 call helper name:r0 helper:fence-peer
 response helper name:r0 helper:fence-peer status:7
 destroy peer-device name:r0 peer-node-id:1 conn-name:beta volume:0
 destroy device name:r0 volume:0 minor:1
+destroy path name:r0 peer-node-id:1 conn-name:beta local:ipv4:127.0.0.1:7001 \
+peer:ipv4:127.0.0.1:7002
 destroy connection name:r0 peer-node-id:1 conn-name:beta
 destroy resource name:r0
 ";
@@ -142,13 +147,13 @@ fn events_of_now_are_what_there_is() {
     let daemon = quiet(&place);
     let ran = place.ends(0, &["events2", "--now", "--statistics", "--timestamps"]);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines.len(), 5, "{}", ran.out);
+    assert_eq!(lines.len(), 6, "{}", ran.out);
     for line in &lines {
         let (stamp, event) = line.split_once(' ').unwrap();
         assert!(stamp.ends_with("+00:00") && event.starts_with("exists "), "{line}");
     }
-    assert!(lines[2].contains(" conflicts-won:0 conflicts-lost:0 "), "{}", lines[2]);
-    assert!(lines[4].ends_with(" exists -"));
+    assert!(lines[3].contains(" conflicts-won:0 conflicts-lost:0 "), "{}", lines[3]);
+    assert!(lines[5].ends_with(" exists -"));
     assert_eq!(daemon.orders(), []);
 }
 
@@ -159,13 +164,29 @@ fn waiting_has_the_patience_it_is_given() {
     place.ends(0, &["wait-sync", "--wfc-timeout", "0", "r0/0"]);
     place.ends(0, &["wait-connect", "r0"]);
     place.ends(0, &["wait-connect", "--wfc-timeout=3", "r0"]);
+    let options = "wfc-timeout 30; degr-wfc-timeout 20; outdated-wfc-timeout 10; wait-after-sb;";
+    place.edit(|text| {
+        text.replace("resource r0 {", &format!("resource r0 {{ startup {{ {options} }}"))
+    });
+    place.ends(0, &["wait-connect", "--degr-wfc-timeout", "7", "r0"]);
+    place.ends(0, &["wait-con-int"]);
     let orders = daemon.orders();
-    let forever =
-        Command::WaitSync { resource: "r0".into(), volume: Some(VolumeId(0)), timeout: None };
-    assert_eq!(orders[0], forever);
-    assert_eq!(orders[1], Command::WaitConnect { resource: "r0".into(), timeout: None });
-    let Command::WaitConnect { timeout: Some(left), .. } = orders[2] else { panic!("{orders:?}") };
-    assert!(left > Span::ZERO && left <= Span::secs(3));
+    let (resource, seconds) = (|| "r0".to_owned(), |n| Some(Span::secs(n)));
+    let volume = Some(VolumeId(0));
+    let patience = Patience::default();
+    assert_eq!(orders[0], Command::WaitSync { resource: resource(), volume, patience });
+    assert_eq!(orders[1], Command::WaitConnect { resource: resource(), patience });
+    let patience = Patience::of(seconds(3));
+    assert_eq!(orders[2], Command::WaitConnect { resource: resource(), patience });
+    let configured = Patience {
+        wfc_timeout: seconds(30),
+        degr_wfc_timeout: seconds(20),
+        outdated_wfc_timeout: seconds(10),
+        wait_after_sb: true,
+    };
+    let patience = Patience { degr_wfc_timeout: seconds(7), ..configured };
+    assert_eq!(orders[3], Command::WaitConnect { resource: resource(), patience });
+    assert_eq!(orders[4], Command::WaitConnect { resource: resource(), patience: configured });
 }
 
 #[test]

@@ -52,9 +52,12 @@ impl Node {
             damaged_slot: None,
             log_lost: false,
             crashed: false,
+            found_sequence: 1,
+            moved_from: None,
             plan: Vec::new(),
         });
-        node.order(Command::Attach { volume: VOLUME, recovered, granule: 1 }).await;
+        node.order(Command::Attach { volume: VOLUME, recovered, granule: 1, al_updates: true })
+            .await;
         node.order(Command::Promote { force: true }).await;
         assert_eq!(node.disk(), DiskState::UpToDate, "{:?}", node.events);
         node.inputs.push_back(Input::ClientOpened { client: ClientId(1), volume: VOLUME });
@@ -113,6 +116,10 @@ impl Node {
             Effect::Event(event) => self.events.push(event),
             Effect::Handler { id, .. } => {
                 self.inputs.push_back(Input::HandlerDone { id, exit: Some(0) });
+            }
+            Effect::MeasureDisk { volume } => {
+                let sizes = self.disks.measure(volume);
+                self.inputs.push_back(Input::DiskMeasured { volume, sizes });
             }
             Effect::Inspected(_)
             | Effect::Connect

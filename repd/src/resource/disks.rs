@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use metadata::Batch;
-use replicator::{DiskError, DiskOp, DiskOpId, Input, MetaOpId};
+use replicator::{DeviceSizes, DiskError, DiskOp, DiskOpId, Input, MetaOpId};
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 use storage::{Completion, Device, DeviceError, Op, OpId};
@@ -72,6 +72,23 @@ impl Disks {
     /// How the disk of a volume is accessed.
     pub(crate) fn backend(&self, volume: VolumeId) -> Option<&'static str> {
         self.disks.get(&volume).map(|disk| disk.data.device.backend())
+    }
+
+    /// How large the devices of a volume are now.
+    pub(crate) fn measure(&self, volume: VolumeId) -> Result<DeviceSizes, String> {
+        let disk = self.disks.get(&volume).ok_or("the disk was let go")?;
+        let measure = |backing: &Backing| {
+            let device = &backing.device;
+            device.measure().map_err(|error| format!("{}: {error}", device.describe()))
+        };
+        let data_bytes = measure(&disk.data)?;
+        let meta_bytes = disk.meta.as_ref().map_or(Ok(data_bytes), measure)?;
+        Ok(DeviceSizes { data_bytes, meta_bytes })
+    }
+
+    /// Whether the metadata of a disk are at its end.
+    pub(crate) fn is_internal(&self, volume: VolumeId) -> bool {
+        self.disks.get(&volume).is_some_and(|disk| disk.meta.is_none())
     }
 
     /// Operations in flight on a volume's disk.

@@ -1,17 +1,29 @@
 //! From the configuration's options to the engine's.
 
-use config::{Host, Net, Resource};
+use config::{DiskOptions, Host, Net, Resource};
 use metadata::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Policies};
 use replicator::{
-    EngineConfig, Fencing, Handler, OnIoError, OnNoData, Options, RrConflict, Secret,
+    Digest, EngineConfig, Fencing, Handler, OnCongestion, OnIoError, OnNoData, Options, Pace,
+    ReadBalancing, RrConflict, Secret, VolumeOptions,
 };
 use std::collections::BTreeMap;
-use types::NodeId;
+use types::{NodeId, Span};
+
+/// `max-buffers` counts pages.
+const PAGE_BYTES: u64 = 4096;
 
 /// What the engine of `me` is constructed with.
 pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> EngineConfig {
     let net = &resource.net;
     let options = Options {
+        protocol: net.protocol,
+        on_congestion: match net.on_congestion {
+            config::OnCongestion::Block => OnCongestion::Block,
+            config::OnCongestion::PullAhead => OnCongestion::PullAhead,
+            config::OnCongestion::Disconnect => OnCongestion::Disconnect,
+        },
+        congestion_fill: net.congestion_fill,
+        congestion_extents: net.congestion_extents,
         allow_two_primaries: net.allow_two_primaries,
         shared_secret: net.shared_secret.as_ref().map(|secret| Secret::new(secret.as_bytes())),
         timeout: net.timeout,
@@ -22,6 +34,10 @@ pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> Engi
         must_match: must_match(resource, me),
         flush_interval: resource.options.durable_interval,
         flush_bytes: resource.options.durable_limit,
+        csums_alg: net.csums_alg.map(digest),
+        csums_after_crash_only: net.csums_after_crash_only,
+        verify_alg: net.verify_alg.map(digest),
+        verify_interval: Some(net.verify_interval).filter(|&interval| interval > Span::ZERO),
         on_io_error: on_io_error(me),
         on_no_data_accessible: match resource.options.on_no_data_accessible {
             config::OnNoData::IoError => OnNoData::IoError,
@@ -41,8 +57,9 @@ pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> Engi
             config::Fencing::ResourceOnly => Fencing::ResourceOnly,
             config::Fencing::ResourceAndStonith => Fencing::ResourceAndStonith,
         },
+        resync_window: u64::from(net.max_buffers) * PAGE_BYTES,
+        volumes: me.volumes.iter().map(|of| (of.id, of_volume(&of.disk_options))).collect(),
         prepares_resync: resource.handlers.contains_key(Handler::BeforeResyncTarget.as_str()),
-        al_updates: me.volumes.iter().all(|volume| volume.disk_options.al_updates),
         ..Options::default()
     };
     EngineConfig {
@@ -55,7 +72,50 @@ pub(crate) fn engine_config(resource: &Resource, me: &Host, peer: &Host) -> Engi
     }
 }
 
+fn of_volume(disk: &DiskOptions) -> VolumeOptions {
+    use config::ReadBalancing as Word;
+    let read_balancing = match disk.read_balancing {
+        Word::PreferLocal => ReadBalancing::PreferLocal,
+        Word::PreferRemote => ReadBalancing::PreferRemote,
+        Word::RoundRobin => ReadBalancing::RoundRobin,
+        Word::LeastPending => ReadBalancing::LeastPending,
+        Word::WhenCongestedRemote => ReadBalancing::WhenCongestedRemote,
+        Word::Striping32K => ReadBalancing::Striping(32 << 10),
+        Word::Striping64K => ReadBalancing::Striping(64 << 10),
+        Word::Striping128K => ReadBalancing::Striping(128 << 10),
+        Word::Striping256K => ReadBalancing::Striping(256 << 10),
+        Word::Striping512K => ReadBalancing::Striping(512 << 10),
+        Word::Striping1M => ReadBalancing::Striping(1 << 20),
+    };
+    VolumeOptions {
+        pace: pace(disk),
+        disk_timeout: disk.disk_timeout,
+        read_balancing,
+        size: disk.size.unwrap_or(0),
+    }
+}
+
+/// How fast the resync of a volume goes; the configuration counts in KiB/s.
+const fn pace(disk: &DiskOptions) -> Pace {
+    Pace {
+        plan_ahead: disk.c_plan_ahead,
+        rate: disk.resync_rate << 10,
+        delay_target: disk.c_delay_target,
+        fill_target: disk.c_fill_target,
+        max_rate: disk.c_max_rate << 10,
+        min_rate: disk.c_min_rate << 10,
+    }
+}
+
 /// That of the volumes: the configuration has made sure that it is the same for all.
+const fn digest(digest: config::Digest) -> Digest {
+    match digest {
+        config::Digest::Crc32c => Digest::Crc32c,
+        config::Digest::Xxh3 => Digest::Xxh3,
+        config::Digest::Sha256 => Digest::Sha256,
+    }
+}
+
 fn on_io_error(me: &Host) -> OnIoError {
     match me.volumes[0].disk_options.on_io_error {
         config::OnIoError::Detach => OnIoError::Detach,
@@ -109,7 +169,6 @@ fn must_match(resource: &Resource, me: &Host) -> BTreeMap<String, String> {
     let net = &resource.net;
     let yes_no = |value| if value { "yes" } else { "no" }.to_owned();
     [
-        ("protocol", net.protocol.to_string()),
         ("allow-two-primaries", yes_no(net.allow_two_primaries)),
         ("after-sb-0pri", zero_pri_of_both(resource, me)),
         ("after-sb-1pri", net.after_sb_1pri.to_string()),
@@ -125,7 +184,7 @@ fn must_match(resource: &Resource, me: &Host) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use crate::testing::resource;
-    use types::Span;
+    use types::{Protocol, Span};
 
     #[test]
     fn both_nodes_agree_on_what_must_match() {
@@ -158,6 +217,24 @@ mod tests {
         assert_eq!(alpha.after_sb, beta.after_sb);
     }
 
+    /// The engine compares it by itself.
+    #[test]
+    fn the_protocol_and_what_it_does_on_congestion_are_passed_on() {
+        let mut resource = resource("r0");
+        resource.net.protocol = Protocol::A;
+        resource.net.on_congestion = config::OnCongestion::PullAhead;
+        resource.net.congestion_fill = 1 << 20;
+        resource.net.congestion_extents = 99;
+        let (alpha, beta) = resource.host("alpha").unwrap();
+        let options = engine_config(&resource, alpha, beta).options;
+        assert_eq!(
+            (options.protocol, options.on_congestion),
+            (Protocol::A, OnCongestion::PullAhead)
+        );
+        assert_eq!((options.congestion_fill, options.congestion_extents), (1 << 20, 99));
+        assert!(!options.must_match.contains_key("protocol"));
+    }
+
     #[test]
     fn policies_about_disks_are_passed_on() {
         let mut resource = resource("r0");
@@ -166,13 +243,12 @@ mod tests {
         resource.options.on_no_data_accessible = config::OnNoData::SuspendIo;
         let disk = &mut resource.hosts[0].volumes[0].disk_options;
         disk.on_io_error = config::OnIoError::PassOn;
-        disk.al_updates = false;
         let (alpha, beta) = resource.host("alpha").unwrap();
         let options = engine_config(&resource, alpha, beta).options;
         assert_eq!((options.flush_interval, options.flush_bytes), (Span::millis(300), 5 << 20));
         assert_eq!(options.on_no_data_accessible, OnNoData::SuspendIo);
-        assert_eq!((options.on_io_error, options.al_updates), (OnIoError::PassOn, false));
+        assert_eq!(options.on_io_error, OnIoError::PassOn);
         let options = engine_config(&resource, beta, alpha).options;
-        assert_eq!((options.on_io_error, options.al_updates), (OnIoError::Detach, true));
+        assert_eq!(options.on_io_error, OnIoError::Detach);
     }
 }

@@ -3,8 +3,10 @@
 use super::link::{ReceiveError, Receiver, Sender};
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
+use config::Host;
 use replicator::wire::Message;
 use replicator::{Input, LinkDownCause, LinkEpoch};
+use rustix::net::sockopt;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +39,13 @@ pub(crate) struct LinkSetup {
     pub(crate) connect_int: Span,
     pub(crate) send_buffer: u32,
     pub(crate) receive_buffer: u32,
+}
+
+/// Another setup, with the listener that it needs if that is another.
+#[derive(Debug)]
+pub(crate) struct LinkChange {
+    setup: LinkSetup,
+    listener: Option<TcpListener>,
 }
 
 type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
@@ -75,11 +84,7 @@ struct Closing {
 impl Links {
     /// Listens on the node's own address. To be called in the resource's runtime.
     pub(crate) fn listen(setup: LinkSetup, pool: BufferPool) -> io::Result<Self> {
-        let socket = setup.socket()?;
-        // A daemon that is restarted must not wait for the connections of its predecessor.
-        socket.set_reuseaddr(true)?;
-        socket.bind(setup.local)?;
-        let listener = socket.listen(16)?;
+        let listener = setup.listen()?;
         Ok(Self {
             setup,
             pool,
@@ -92,6 +97,29 @@ impl Links {
             stranger_log: LogLimit::default(),
             protocol_log: LogLimit::default(),
         })
+    }
+
+    /// What is needed to [take](Self::take) another setup.
+    ///
+    /// # Errors
+    /// If the new address cannot be listened on.
+    pub(crate) fn prepare(&self, setup: LinkSetup) -> io::Result<LinkChange> {
+        let moved = setup.local != self.setup.local;
+        let listener = if moved { Some(setup.listen()?) } else { None };
+        Ok(LinkChange { setup, listener })
+    }
+
+    /// Takes another setup. Links that stand keep their addresses, and get the new buffers.
+    pub(crate) fn take(&mut self, LinkChange { setup, listener }: LinkChange) {
+        self.setup = setup;
+        if listener.is_some() {
+            self.listener = listener;
+        }
+        for link in self.links.values() {
+            if let Err(error) = self.setup.size_buffers(&link.stream) {
+                tracing::warn!("the buffers of the link stay as they are: {error}");
+            }
+        }
     }
 
     /// How many connections from others than the peer were refused.
@@ -266,6 +294,39 @@ impl Links {
 }
 
 impl LinkSetup {
+    /// What a resource says of its connection.
+    pub(crate) fn of(resource: &config::Resource, me: &Host, peer: &Host) -> Self {
+        let bytes = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            local: me.address,
+            peer: peer.address,
+            connect_int: resource.net.connect_int,
+            send_buffer: bytes(resource.net.sndbuf_size),
+            receive_buffer: bytes(resource.net.rcvbuf_size),
+        }
+    }
+
+    fn listen(&self) -> io::Result<TcpListener> {
+        let socket = self.socket()?;
+        // A daemon that is restarted must not wait for the connections of its predecessor.
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.local)?;
+        socket.listen(16)
+    }
+
+    /// Sizes the buffers of a connection that stands. One that the system sizes from now on keeps
+    /// what it has: it cannot be told.
+    fn size_buffers(&self, stream: &TcpStream) -> io::Result<()> {
+        let usize_of = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
+        if self.send_buffer > 0 {
+            sockopt::set_socket_send_buffer_size(stream, usize_of(self.send_buffer))?;
+        }
+        if self.receive_buffer > 0 {
+            sockopt::set_socket_recv_buffer_size(stream, usize_of(self.receive_buffer))?;
+        }
+        Ok(())
+    }
+
     fn socket(&self) -> io::Result<TcpSocket> {
         let socket = match self.local {
             SocketAddr::V4(_) => TcpSocket::new_v4(),

@@ -28,12 +28,12 @@ pub(crate) use status::Glance;
 pub(crate) use status::VolumeGlance;
 
 use crate::budget::{Budgets, Payloads};
+use crate::ends::Ends;
 use crate::handler::Handlers;
-use control::{Failure, ResourceStatus, SplitBrainReport, exit};
+use control::{Failure, ResourceStatus, SplitBrainReport, VolumeVerify, exit};
 use orders::Orders;
 use pump::Pump;
 use std::time::Duration;
-use storage::BufferPool;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a question to a resource's thread may stay unanswered: its turns are short, so a
@@ -41,8 +41,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a look at the peer may take: to connect, to greet, and whatever else is being tried first.
 const INSPECT_PATIENCE: Duration = Duration::from_secs(60);
-/// How much memory a resource keeps for the next requests: one of the largest.
-const POOL_BYTES: usize = 32 << 20;
 /// Messages that may wait for a resource's thread.
 const MESSAGES: usize = 64;
 
@@ -54,6 +52,8 @@ pub(crate) enum Message {
     Inspect(oneshot::Sender<Result<SplitBrainReport, Failure>>),
     /// What are you like?
     Status(oneshot::Sender<ResourceStatus>),
+    /// What have verifies found?
+    Verified(oneshot::Sender<Vec<VolumeVerify>>),
     /// Serve this client.
     Client(NewClient),
 }
@@ -88,6 +88,7 @@ impl Resource {
         node: &str,
         budgets: Budgets,
         handlers: Handlers,
+        ends: Ends,
     ) -> Result<Self, Failure> {
         let name = resource.name.clone();
         let Some((me, peer)) = resource.host(node) else {
@@ -106,8 +107,8 @@ impl Resource {
         let (glance_out, glance) = watch::channel(Glance::unknown());
         let (ended_out, ended) = watch::channel(Ended::No);
         let (started, start) = oneshot::channel();
-        let Budgets { payloads, answers, requests } = budgets;
-        let payloads = Payloads { pool: BufferPool::new(POOL_BYTES), budget: payloads };
+        let Budgets { payloads, answers, requests, pool } = budgets;
+        let payloads = Payloads { pool, budget: payloads };
         let setup = pump::Setup {
             resource,
             me,
@@ -116,6 +117,7 @@ impl Resource {
             answers,
             requests,
             handlers,
+            ends,
             inbox,
             glance: glance_out,
         };
@@ -190,14 +192,27 @@ impl Resource {
 
     /// What it is like now.
     pub(crate) async fn status(&self) -> Result<ResourceStatus, Failure> {
+        self.ask(Message::Status).await
+    }
+
+    /// What verifies have found, by volume.
+    pub(crate) async fn verified(&self) -> Result<Vec<VolumeVerify>, Failure> {
+        self.ask(Message::Verified).await
+    }
+
+    /// Asks for what its thread can answer at once.
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Failure> {
         let ask = async {
             let (reply, answer) = oneshot::channel();
-            let sent = self.messages.send(Message::Status(reply)).await;
+            let sent = self.messages.send(question(reply)).await;
             sent.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(STATUS_PATIENCE, ask).await {
-            Ok(Some(status)) => Ok(status),
+            Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(self.gone()),
             Err(_) => Err(Failure::failed(format!(
                 "{}: its thread has not answered for {} seconds; a disk may hang, see the \

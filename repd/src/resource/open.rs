@@ -1,6 +1,7 @@
 //! Takes a disk from its path to where the engine can attach it: open, read the metadata, make
 //! durable what the recovery asks for.
 
+use crate::ends::Ends;
 use config::{MetaDisk, Volume};
 use control::{Failure, exit};
 use metadata::{ActivityLog, Expected, LoadError, Placement, Recovered};
@@ -17,6 +18,8 @@ pub(crate) struct Opened {
     pub(crate) meta: Option<Device>,
     /// What the metadata says, recovered; its plan is durable.
     pub(crate) recovered: Box<Recovered>,
+    /// Whether it is to keep an activity log.
+    pub(crate) al_updates: bool,
 }
 
 /// Opens the disk of a volume. To be called on the thread that will own it.
@@ -30,6 +33,7 @@ pub(crate) async fn open(
     node: NodeId,
     volume: Volume,
     pool: BufferPool,
+    ends: Ends,
 ) -> Result<Opened, Failure> {
     let place = format!("{resource}/{}", volume.id);
     let Some(path) = &volume.disk else {
@@ -50,11 +54,13 @@ pub(crate) async fn open(
         MetaDisk::Internal => path,
         MetaDisk::External(path) => path,
     };
-    let expected = Expected { resource, volume: volume.id, node: Some(node) };
+    let was = ends.get(&resource, volume.id);
+    let expected = Expected { resource: resource.clone(), volume: volume.id, node: Some(node) };
     let flushed = meta_device.flush_now().map_err(|error| not_written(&place, meta_path, &error));
     flushed?;
     let mut read = |range: ByteRange| meta_device.read_now(range).map(Vec::from);
-    let mut recovered = metadata::load(&mut read, meta_device.bytes(), placement, Some(expected))
+    let bytes = meta_device.bytes();
+    let mut recovered = metadata::load_grown(&mut read, bytes, placement, Some(expected), &was)
         .map_err(|error| refused(&place, path, &volume.meta_disk, &error))?;
     if let Some(slot) = recovered.damaged_slot {
         tracing::warn!(
@@ -70,11 +76,27 @@ pub(crate) async fn open(
         );
     }
     size_the_log(&place, &mut recovered, volume.disk_options.al_extents);
+    let remember = |sizes: &[u64]| {
+        let put = if meta.is_none() { ends.put(&resource, volume.id, sizes) } else { Ok(()) };
+        put.map_err(|error| not_remembered(&place, &error))
+    };
+    let (before, end) = recovered.ends();
+    remember(&before)?;
     make_durable(meta_device, &recovered)
         .map_err(|error| not_written(&place, meta_path, &error))?;
+    remember(&[end])?;
+    if let Some(old) = recovered.moved_from {
+        let room = recovered.metadata.layout.data_bytes();
+        tracing::info!(
+            volume = %place, disk = %path.display(), old,
+            "the disk has grown, and its metadata were moved to its new end: there is room for \
+             {room} bytes, which «repadm resize» takes into use"
+        );
+    }
     let elsewhere = meta.as_ref().map(Device::describe);
     tracing::info!(volume = place, disk = data.describe(), meta_disk = elsewhere, "opened");
-    Ok(Opened { data, meta, recovered: Box::new(recovered) })
+    let al_updates = volume.disk_options.al_updates;
+    Ok(Opened { data, meta, recovered: Box::new(recovered), al_updates })
 }
 
 async fn open_device(place: &str, path: &Path, pool: &BufferPool) -> Result<Device, Failure> {
@@ -124,6 +146,11 @@ fn not_written(place: &str, meta: &Path, error: &DeviceError) -> Failure {
     Failure::new(exit::CONFIG, text)
 }
 
+fn not_remembered(place: &str, error: &std::io::Error) -> Failure {
+    let text = format!("{place}: how large its disk is cannot be remembered: {error}");
+    Failure::new(exit::FAILED, text)
+}
+
 /// The batches of a plan, one after the other: each is durable before the next begins.
 fn make_durable(device: &Device, recovered: &Recovered) -> Result<(), DeviceError> {
     for batch in &recovered.plan {
@@ -151,7 +178,9 @@ mod tests {
     }
 
     async fn try_open_volume(volume: Volume) -> Result<Opened, Failure> {
-        open("r0".into(), NodeId(0), volume, BufferPool::default()).await
+        let state = tempfile::tempdir().unwrap();
+        let ends = Ends::new(state.path().to_owned());
+        open("r0".into(), NodeId(0), volume, BufferPool::default(), ends).await
     }
 
     async fn try_open(path: &Path) -> Result<Opened, Failure> {
@@ -214,7 +243,8 @@ mod tests {
             assert!(failure.text.contains(words), "{failure}");
         }
         let volume = volume(&path, MetaDisk::Internal);
-        let failure = open("r0".into(), NodeId(1), volume, BufferPool::default()).await;
+        let ends = Ends::new(dir.path().to_owned());
+        let failure = open("r0".into(), NodeId(1), volume, BufferPool::default(), ends).await;
         let failure = failure.unwrap_err();
         for words in [disk, "written by node 0, and this is node 1", "correct `disk`"] {
             assert!(failure.text.contains(words), "{failure}");
@@ -251,6 +281,36 @@ mod tests {
         drop(opened);
         let failure = try_open(&disk).await.unwrap_err();
         assert!(failure.text.contains("no metadata"), "{failure}");
+    }
+
+    /// A disk that has grown while nobody used it: found where it ended, moved, and found again; and
+    /// without what is remembered the way out is told.
+    #[tokio::test]
+    async fn op4_a_disk_that_has_grown_is_found_by_the_size_that_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        create(&path, "r0");
+        let ends = Ends::new(dir.path().to_owned());
+        let try_open = || {
+            let volume = volume(&path, MetaDisk::Internal);
+            open("r0".into(), NodeId(0), volume, BufferPool::default(), ends.clone())
+        };
+        try_open().await.unwrap();
+        assert_eq!(ends.get("r0", VolumeId(0)), [DISK_BYTES]);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(4 * DISK_BYTES).unwrap();
+        let remembered = std::fs::read_dir(dir.path()).unwrap();
+        let mut remembered = remembered.map(|entry| entry.unwrap().path());
+        std::fs::remove_file(remembered.find(|it| *it != path).unwrap()).unwrap();
+        let failure = try_open().await.unwrap_err();
+        assert!(failure.text.contains("--was-size"), "{failure}");
+        ends.put("r0", VolumeId(0), &[DISK_BYTES]).unwrap();
+        let opened = try_open().await.unwrap();
+        assert_eq!(opened.recovered.moved_from, Some(DISK_BYTES));
+        assert!(opened.recovered.metadata.layout.data_bytes() > 3 * DISK_BYTES);
+        drop(opened);
+        assert_eq!(ends.get("r0", VolumeId(0)), [4 * DISK_BYTES]);
+        assert!(try_open().await.unwrap().recovered.plan.is_empty());
     }
 
     #[tokio::test]

@@ -1,10 +1,15 @@
 //! Orders of the operator on their way through the engine.
 
 use super::disks::Disks;
+use super::links::LinkChange;
 use super::open::{self, Opened};
-use control::{ClientStatus, Failure, SplitBrainReport, exit};
-use replicator::{Command, CommandId, Input, Inspection, Refusal, RefusalKind};
-use std::collections::{BTreeMap, VecDeque};
+use crate::ends::Ends;
+use control::{ClientStatus, Failure, SplitBrainReport, VolumeOrder, exit};
+use metadata::{Cause, Generations};
+use replicator::{
+    Command, CommandId, Input, Inspection, PauseCause, Reconfigure, Refusal, RefusalKind, Resize,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use storage::BufferPool;
@@ -18,14 +23,26 @@ pub(crate) enum Order {
     Attach(Box<config::Volume>),
     /// Let the disk of a volume go. Nothing to do if there is none.
     Detach(VolumeId),
+    /// Take this configuration, as the node of that name.
+    Reconfigure(Box<config::Resource>, String),
     /// Seek the peer; give up what was written here alone, if so.
     Connect { discard_my_data: bool },
+    /// Grow a volume.
+    Resize(Resize),
     /// Take the local copies for Outdated.
     Outdate,
+    /// Compare the copies of a volume, of these sectors.
+    Verify { volume: VolumeId, start: u64, stop: Option<u64> },
+    /// End that.
+    CancelVerify(VolumeId),
     /// Let I/O stand still.
     SuspendIo,
     /// Let it go on.
     ResumeIo,
+    /// Something about one volume.
+    Volume(VolumeId, VolumeOrder),
+    /// Others come first, or do not any more: the resync of a volume.
+    Yield(VolumeId, bool),
     /// Leave the peer.
     Disconnect,
     /// Become Primary.
@@ -36,6 +53,15 @@ pub(crate) enum Order {
     Down { force: bool },
     /// End the resource, clients or not: what they have in flight is answered first.
     Stop,
+}
+
+/// What of a new configuration is not the engine's.
+#[derive(Debug)]
+pub(crate) struct NewSetup {
+    pub(crate) resource: config::Resource,
+    pub(crate) me: config::Host,
+    pub(crate) peer: config::Host,
+    pub(crate) link: LinkChange,
 }
 
 /// Who wants to know what both nodes have.
@@ -57,6 +83,8 @@ pub(crate) struct Orders {
     held: Vec<(Reply, Result<(), Failure>)>,
     /// To be answered when the thread ends.
     stop: Option<Reply>,
+    /// Volumes whose disks say that this node had gone on alone before they were attached.
+    alone: BTreeSet<VolumeId>,
     /// What the engine has just found of both nodes.
     inspection: Option<Box<Inspection>>,
 }
@@ -74,11 +102,29 @@ enum What {
     Attach(VolumeId),
     /// Answer when the disk is closed.
     Detach,
+    /// Take the rest of the new configuration, too.
+    Reconfigure(Box<NewSetup>),
     /// Nobody new is served meanwhile.
     Demote,
     /// End the thread.
     Stop,
     Other,
+}
+
+/// The engine's command for an order about a volume.
+const fn of_volume(volume: VolumeId, order: VolumeOrder) -> Command {
+    let cause = PauseCause::User;
+    match order {
+        VolumeOrder::PauseSync => Command::PauseSync { volume, cause, on: true },
+        VolumeOrder::ResumeSync => Command::PauseSync { volume, cause, on: false },
+        VolumeOrder::Invalidate { keep_marks } => Command::Invalidate { volume, keep_marks },
+        VolumeOrder::InvalidateRemote { keep_marks } => {
+            Command::InvalidateRemote { volume, keep_marks }
+        }
+        VolumeOrder::NewCurrentUuid { clear_bitmap } => {
+            Command::NewCurrentUuid { volume, clear_bitmap }
+        }
+    }
 }
 
 /// What follows from an engine's answer.
@@ -87,6 +133,8 @@ pub(crate) enum Follow {
     Nothing,
     /// Tell somebody what was found.
     Report(Inspected, Box<Inspection>),
+    /// Take the rest of the new configuration, and answer then.
+    Reconfigure(Box<NewSetup>, Reply),
     /// Close this disk.
     Close(VolumeId),
     /// The engine has stopped.
@@ -109,16 +157,41 @@ impl Orders {
             Order::Connect { discard_my_data } => {
                 (Command::Connect { discard_my_data: *discard_my_data }, What::Other)
             }
+            Order::Resize(order) => (Command::Resize(*order), What::Other),
             Order::Outdate => (Command::Outdate, What::Other),
+            Order::Verify { volume, start, stop } => {
+                let (volume, start, stop) = (*volume, *start, *stop);
+                (Command::Verify { volume, start, stop }, What::Other)
+            }
+            Order::CancelVerify(volume) => (Command::CancelVerify { volume: *volume }, What::Other),
             Order::SuspendIo => (Command::SuspendIo, What::Other),
             Order::ResumeIo => (Command::ResumeIo, What::Other),
+            &Order::Volume(volume, order) => (of_volume(volume, order), What::Other),
+            &Order::Yield(volume, on) => {
+                let cause = PauseCause::Dependency;
+                (Command::PauseSync { volume, cause, on }, What::Other)
+            }
             Order::Disconnect => (Command::Disconnect, What::Other),
             Order::Primary { force } => (Command::Promote { force: *force }, What::Other),
             Order::Secondary { .. } => (Command::Demote, What::Demote),
             Order::Down { .. } | Order::Stop => (Command::Stop, What::Stop),
-            Order::Attach(_) => unreachable!("a disk is opened first"),
+            Order::Attach(_) | Order::Reconfigure(..) => {
+                unreachable!("these need more than the engine")
+            }
         };
         self.give(command, what, reply, inputs);
+    }
+
+    /// Passes on a new configuration.
+    pub(crate) fn reconfigure(
+        &mut self,
+        change: Reconfigure,
+        rest: NewSetup,
+        reply: Reply,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let command = Command::Reconfigure(Box::new(change));
+        self.give(command, What::Reconfigure(Box::new(rest)), reply, inputs);
     }
 
     /// Passes on that somebody wants to know what both nodes have.
@@ -139,7 +212,7 @@ impl Orders {
         resource: &str,
         node: NodeId,
         volume: &config::Volume,
-        pool: &BufferPool,
+        (pool, ends): (&BufferPool, &Ends),
         reply: Reply,
     ) {
         if self.opening.contains_key(&volume.id) {
@@ -147,7 +220,8 @@ impl Orders {
             let _ = reply.send(Err(Failure::new(exit::STATE, text)));
             return;
         }
-        let open = open::open(resource.to_owned(), node, volume.clone(), pool.clone());
+        let (pool, ends) = (pool.clone(), ends.clone());
+        let open = open::open(resource.to_owned(), node, volume.clone(), pool, ends);
         self.opening.insert(volume.id, (Box::pin(open), reply));
     }
 
@@ -172,10 +246,14 @@ impl Orders {
         for (volume, outcome) in done {
             let (_, reply) = self.opening.remove(&volume).expect("it was just there");
             match outcome {
-                Ok(Opened { data, meta, recovered }) => {
+                Ok(Opened { data, meta, recovered, al_updates }) => {
                     let granule = data.granule();
+                    match went_on_alone(&recovered.metadata.superblock.generations) {
+                        true => self.alone.insert(volume),
+                        false => self.alone.remove(&volume),
+                    };
                     disks.insert(volume, data, meta);
-                    let command = Command::Attach { volume, recovered, granule };
+                    let command = Command::Attach { volume, recovered, granule, al_updates };
                     self.give(command, What::Attach(volume), reply, inputs);
                 }
                 Err(failure) => {
@@ -183,6 +261,11 @@ impl Orders {
                 }
             }
         }
+    }
+
+    /// Whether this node had gone on alone, without its peer since, when its disks were attached.
+    pub(crate) fn was_alone(&self) -> bool {
+        !self.alone.is_empty()
     }
 
     /// Whether a disk of that volume is on its way to the engine.
@@ -206,6 +289,7 @@ impl Orders {
                 return Follow::Close(volume);
             }
             What::Detach => self.held.push((reply, result)),
+            What::Reconfigure(rest) if !failed => return Follow::Reconfigure(rest, reply),
             What::Stop if !failed => {
                 self.stop = Some(reply);
                 return Follow::Stopped;
@@ -215,7 +299,7 @@ impl Orders {
                 (Err(failure), _) => drop(answer.send(Err(failure))),
                 (Ok(()), None) => drop(answer.send(Err(Failure::failed("nothing was found")))),
             },
-            What::Attach(_) | What::Demote | What::Stop | What::Other => {
+            What::Attach(_) | What::Reconfigure(_) | What::Demote | What::Stop | What::Other => {
                 let _ = reply.send(result);
             }
         }
@@ -235,6 +319,15 @@ impl Orders {
             let _ = reply.send(Err(Failure::new(exit::STATE, "the resource was taken down")));
         }
     }
+}
+
+/// Whether this node began a generation without the peer, which has not caught up since. That is
+/// what is durable of having been alone: who was, and wrote nothing, is as good as connected.
+fn went_on_alone(generations: &Generations) -> bool {
+    let current = &generations.current;
+    generations.bitmap.id.is_set()
+        && (matches!(current.cause, Cause::PeerLost | Cause::PromotedAlone)
+            || current.first_solo.is_some())
 }
 
 /// A refusal of the engine with the exit code of its kind.
@@ -293,6 +386,18 @@ mod tests {
         let many: Vec<_> = (0..100).map(holder).collect();
         let many = held_by("r0", "down", &many).unwrap();
         assert!(many.text.contains("92 more") && many.text.len() < 500, "{many}");
+    }
+
+    #[test]
+    fn who_went_on_alone_and_was_not_met_since_was_alone() {
+        let (node, now) = (NodeId(0), types::Time(1));
+        let id = |n: u64| metadata::GenerationId::from_random(n << 8);
+        let mut generations = Generations::just_created(node, now);
+        assert!(!went_on_alone(&generations), "fresh");
+        generations.go_solo(id(2), Cause::PeerLost, node, now);
+        assert!(went_on_alone(&generations));
+        generations.settled_with_peer();
+        assert!(!went_on_alone(&generations), "the peer has caught up");
     }
 
     #[test]

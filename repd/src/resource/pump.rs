@@ -16,16 +16,17 @@ use super::disks::Disks;
 use super::engine_config::engine_config;
 use super::handlers::RunningHandlers;
 use super::links::{LinkSetup, Links};
-use super::orders::{Follow, Order, Orders, Reply};
+use super::orders::{Follow, NewSetup, Order, Orders, Reply};
 use super::report::report;
 use super::status::Glance;
 use crate::budget::{Budget, Payloads};
 use crate::clock::Clock;
+use crate::ends::Ends;
 use crate::handler::Handlers;
 use crate::log_limit::LogLimit;
 use config::{Host, Resource};
 use control::{Failure, exit};
-use replicator::{CommandId, Effect, Effects, Engine, Input};
+use replicator::{CommandId, Effect, Effects, Engine, Event, Input};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -34,7 +35,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
-use types::{Span, Time};
+use types::{Span, Time, VolumeId};
 
 /// Rounds of «the engine submits, the disk has it done at once» in one turn, before the sockets
 /// are looked at again.
@@ -59,6 +60,7 @@ pub(crate) struct Setup {
     pub(crate) answers: Arc<Budget>,
     pub(crate) requests: Arc<Budget>,
     pub(crate) handlers: Handlers,
+    pub(crate) ends: Ends,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) glance: watch::Sender<Glance>,
 }
@@ -78,6 +80,7 @@ pub(crate) struct Pump {
     orders: Orders,
     payloads: Payloads,
     handlers: Handlers,
+    ends: Ends,
     running_handlers: RunningHandlers,
     disk_errors: LogLimit,
     inbox: mpsc::Receiver<Message>,
@@ -118,28 +121,15 @@ enum Stage {
 impl Pump {
     /// Listens for the peer; everything else waits for orders. To be called in the runtime.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { resource, me, peer, payloads, answers, requests, handlers, inbox, glance } =
-            setup;
+        let Setup { resource, me, peer, payloads, answers, requests, .. } = setup;
+        let Setup { handlers, ends, inbox, glance, .. } = setup;
         let clock = Clock::start();
         let seed = getrandom::u64()
             .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
         let engine = Engine::new(engine_config(&resource, &me, &peer), seed, clock.now());
-        let net = &resource.net;
-        let link = LinkSetup {
-            local: me.address,
-            peer: peer.address,
-            connect_int: net.connect_int,
-            send_buffer: u32::try_from(net.sndbuf_size).unwrap_or(u32::MAX),
-            receive_buffer: u32::try_from(net.rcvbuf_size).unwrap_or(u32::MAX),
-        };
-        let links = Links::listen(link, payloads.pool.clone()).map_err(|error| {
-            let text = format!(
-                "{}: cannot listen on {}: {error}; the address must be one of this host's, and no \
-                 other program may use the port",
-                resource.name, me.address
-            );
-            Failure::new(exit::CONFIG, text)
-        })?;
+        let link = LinkSetup::of(&resource, &me, &peer);
+        let links = Links::listen(link, payloads.pool.clone())
+            .map_err(|error| not_listening(&resource, &me, &error))?;
         Ok(Self {
             clock,
             engine,
@@ -151,6 +141,7 @@ impl Pump {
             orders: Orders::default(),
             payloads,
             handlers,
+            ends,
             running_handlers: RunningHandlers::default(),
             disk_errors: LogLimit::default(),
             inbox,
@@ -320,6 +311,10 @@ impl Pump {
             Effect::Meta { volume, id, batch } => {
                 self.disks.write_meta(volume, id, batch, &mut self.inputs);
             }
+            Effect::MeasureDisk { volume } => {
+                let sizes = self.disks.measure(volume);
+                self.inputs.push_back(Input::DiskMeasured { volume, sizes });
+            }
             Effect::Connect => self.links.connect(),
             Effect::Send { epoch, message } => self.links.send(epoch, &message),
             Effect::CloseLink { epoch } => self.links.close(epoch),
@@ -335,8 +330,24 @@ impl Pump {
             }
             Effect::Event(event) => {
                 self.changed = true;
+                match &event {
+                    Event::Moving { volume, from, to } => self.is_at(*volume, &[*from, *to]),
+                    Event::Moved { volume, end, .. } => self.is_at(*volume, &[*end]),
+                    _ => {}
+                }
                 self.tell(&event);
             }
+        }
+    }
+
+    /// The metadata of a disk end there, or at one of these: they are to be found again.
+    fn is_at(&self, volume: VolumeId, ends: &[u64]) {
+        if !self.disks.is_internal(volume) {
+            return;
+        }
+        if let Err(error) = self.ends.put(&self.resource.name, volume, ends) {
+            // They are found at the end of the disk all the same, as long as it does not grow again.
+            tracing::warn!(volume = volume.0, %error, "the size of the disk is not remembered");
         }
     }
 
@@ -350,6 +361,12 @@ impl Pump {
                 let role = self.engine.status().role;
                 let report = report(&self.resource, &self.me, &self.peer, role, &inspection);
                 let _ = answer.send(Ok(report));
+            }
+            Follow::Reconfigure(setup, reply) => {
+                let NewSetup { resource, me, peer, link } = *setup;
+                self.links.take(link);
+                (self.resource, self.me, self.peer) = (resource, me, peer);
+                let _ = reply.send(Ok(()));
             }
             Follow::Close(volume) => self.disks.close(volume),
             Follow::Stopped => {
@@ -367,7 +384,8 @@ impl Pump {
         }
         self.changed = false;
         self.published = self.clock.now();
-        let glance = Glance::of(&self.engine.status(), self.clients.len());
+        let was_alone = self.orders.was_alone();
+        let glance = Glance::of(&self.engine.status(), self.clients.len(), was_alone);
         self.glance.send_if_modified(|published| {
             let is_new = *published != glance;
             *published = glance;
@@ -430,4 +448,14 @@ impl Pump {
             }
         }
     }
+}
+
+/// Nobody can listen there.
+fn not_listening(resource: &Resource, me: &Host, error: &std::io::Error) -> Failure {
+    let text = format!(
+        "{}: cannot listen on {}: {error}; the address must be one of this host's, and no other \
+         program may use the port",
+        resource.name, me.address
+    );
+    Failure::new(exit::CONFIG, text)
 }

@@ -3,8 +3,8 @@
 use super::status::generation;
 use config::Host;
 use control::{
-    CopyReport, MarksReport, Outcome, PolicyReport, RangeReport, SplitBrainReport, VerdictReport,
-    VolumeReport,
+    CopyReport, GenerationStatus, MarksReport, Outcome, PolicyReport, RangeReport,
+    SplitBrainReport, VerdictReport, VolumeReport,
 };
 use metadata::{Decision, Extent, GenerationRecord, Generations, Settlement, Verdict};
 use replicator::{InspectedCopy, InspectedVolume, Inspection, Marks};
@@ -46,7 +46,7 @@ fn volume_report(volume: &InspectedVolume, names: [&str; 2]) -> VolumeReport {
     VolumeReport {
         volume: volume.id,
         verdict: volume.decision.map(verdict_report),
-        common: volume.common().map(generation),
+        common: volume.common().map(named),
         here: volume.here.as_ref().map(|copy| copy_report(copy, there.as_ref())),
         there: volume.there.as_ref().map(|copy| copy_report(copy, here.as_ref())),
         overlap: marks_report(&volume.overlap),
@@ -89,13 +89,19 @@ fn policy_report(settlement: Settlement, [here, there]: [&str; 2]) -> PolicyRepo
     }
 }
 
+/// A generation as both nodes call it: the mark of a Primary in its name would have one look like
+/// two to who compares them.
+fn named(record: &GenerationRecord) -> GenerationStatus {
+    generation(&GenerationRecord { id: record.id.with_primary(false), ..*record })
+}
+
 fn copy_report(copy: &InspectedCopy, other: Option<&Generations>) -> CopyReport {
     let generations = &copy.generations;
     // What the other does not know was begun after the two parted. If it does not tell, only the
     // current one is sure to be of that time: older ones may be those of earlier troubles.
     let own = |record: &&GenerationRecord| match other {
         Some(other) => !other.knows(record.id),
-        None => record.id == generations.current.id,
+        None => record.id.same(generations.current.id),
     };
     let records = || {
         let current = std::iter::once(&generations.current);
@@ -105,7 +111,7 @@ fn copy_report(copy: &InspectedCopy, other: Option<&Generations>) -> CopyReport 
     let last = records().filter_map(|record| record.last_solo).max();
     CopyReport {
         disk: copy.disk,
-        current: generation(&generations.current),
+        current: named(&generations.current),
         first_solo: first.map(Time::unix_millis),
         last_solo: last.map(Time::unix_millis),
         rounded_up: copy.crashed_primary,
@@ -124,5 +130,22 @@ fn marks_report(marks: &Marks) -> MarksReport {
         bytes: marks.blocks * BLOCK_BYTES,
         ranges: marks.ranges.iter().map(range).collect(),
         more_ranges: marks.more_ranges,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metadata::GenerationId;
+    use types::NodeId;
+
+    #[test]
+    fn a_generation_has_one_name_whoever_was_primary() {
+        let mut record = Generations::just_created(NodeId(0), Time(0)).current;
+        record.id = GenerationId(0x1230);
+        let name = named(&record).id;
+        record.id = record.id.with_primary(true);
+        assert_eq!(named(&record).id, name);
+        assert_ne!(generation(&record).id, name);
     }
 }

@@ -2,10 +2,11 @@
 
 use control::{
     ClientStatus, Counters, FlagStatus, GenerationStatus, GenerationsStatus, PeerStatus,
-    ResourceStatus, ResyncProgress, Suspended, VolumeStatus,
+    ResourceStatus, ResyncProgress, ResyncSuspended, Suspended, VerifyOutcome, VolumeStatus,
+    VolumeVerify,
 };
 use metadata::{Flags, GenerationRecord, Generations};
-use replicator::Status;
+use replicator::{Pauses, Status, VerifyReport};
 use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
 
 /// What exports, waits and watchers look at, published by the resource's thread whenever it changes.
@@ -16,8 +17,15 @@ pub(crate) struct Glance {
     pub(crate) connection: ConnectionState,
     pub(crate) established: bool,
     pub(crate) split_brain: Option<String>,
+    pub(crate) last_refusal: Option<String>,
+    pub(crate) lasting_refusals: u64,
     /// How many clients have its volumes open.
     pub(crate) clients: usize,
+    /// This node had gone on alone when its disks were let go, the last time before they were
+    /// attached.
+    pub(crate) was_alone: bool,
+    /// The peer's data is known to be Outdated.
+    pub(crate) peer_outdated: bool,
     pub(crate) volumes: Vec<VolumeGlance>,
 }
 
@@ -30,6 +38,7 @@ pub(crate) struct VolumeGlance {
     pub(crate) replication: ReplicationState,
     pub(crate) size_bytes: u64,
     pub(crate) suspended: bool,
+    pub(crate) pauses: Pauses,
 }
 
 impl Glance {
@@ -41,12 +50,16 @@ impl Glance {
             connection: ConnectionState::StandAlone,
             established: false,
             split_brain: None,
+            last_refusal: None,
+            lasting_refusals: 0,
             clients: 0,
+            was_alone: false,
+            peer_outdated: false,
             volumes: Vec::new(),
         }
     }
 
-    pub(crate) fn of(status: &Status, clients: usize) -> Self {
+    pub(crate) fn of(status: &Status, clients: usize, was_alone: bool) -> Self {
         let volumes = status.volumes.iter().map(|volume| VolumeGlance {
             id: volume.id,
             disk: volume.disk,
@@ -54,6 +67,7 @@ impl Glance {
             replication: volume.replication,
             size_bytes: volume.size_bytes,
             suspended: volume.suspended.any(),
+            pauses: volume.pauses,
         });
         Self {
             role: status.role,
@@ -61,7 +75,14 @@ impl Glance {
             connection: status.connection,
             established: status.established,
             split_brain: status.split_brain.clone(),
+            last_refusal: status.last_refusal.clone(),
+            lasting_refusals: status.lasting_refusals,
             clients,
+            was_alone,
+            peer_outdated: status.volumes.iter().any(|volume| {
+                let known = volume.flags.is_some_and(|flags| flags.peer_outdated);
+                known || volume.peer_disk == DiskState::Outdated
+            }),
             volumes: volumes.collect(),
         }
     }
@@ -154,14 +175,71 @@ fn volume_status(
         export: crate::exports::export_name(&around.resource.name, volume.id),
         nbd_uris: Vec::new(),
         clients: own.clients,
-        resync: volume.resync.map(|resync| {
-            let (started, now) = (resync.started.unix_millis(), around.now.unix_millis());
-            ResyncProgress::new(started, now, resync.total_blocks, resync.left_blocks)
-        }),
+        resync_suspended: ResyncSuspended {
+            user: volume.pauses.user,
+            peer: volume.pauses.peer_user || volume.pauses.peer_dependency,
+            dependency: volume.pauses.dependency,
+        },
+        resync: volume
+            .resync
+            .map(|resync| {
+                let (started, now) = (resync.started.unix_millis(), around.now.unix_millis());
+                ResyncProgress::new(started, now, resync.total_blocks, resync.left_blocks)
+            })
+            .or_else(|| {
+                volume.verify.map(|verify| {
+                    let (started, now) = (verify.started.unix_millis(), around.now.unix_millis());
+                    ResyncProgress::new(started, now, verify.total_blocks, verify.left_blocks)
+                })
+            }),
         resync_bytes: volume.resync_bytes,
+        verify: volume.verify_report.as_ref().map(verify_outcome),
+        last_verify: volume.last_verify.map(Time::unix_millis),
         generations: volume.generations.as_ref().map(generations),
         flags: volume.flags.map(flags),
         counters: counters(&volume.counters, own.lower_pending),
+    }
+}
+
+/// What verifies of a volume have found, and where it is marked out-of-sync.
+pub(crate) fn volume_verify(
+    volume: &replicator::VolumeStatus,
+    marks: Option<&metadata::OutOfSync>,
+) -> VolumeVerify {
+    const PER_BLOCK: u64 = types::BLOCK_BYTES / types::SECTOR_BYTES;
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    let next = |from: &mut u64| {
+        let run = marks?.next_run(*from, u64::MAX >> 13)?;
+        *from = run.end;
+        Some((run.start * PER_BLOCK, run.len() * PER_BLOCK))
+    };
+    while ranges.len() < VolumeVerify::RANGES_MAX
+        && let Some(range) = next(&mut from)
+    {
+        ranges.push(range);
+    }
+    VolumeVerify {
+        volume: volume.id,
+        running: volume.verify.is_some(),
+        last_whole: volume.last_verify.map(Time::unix_millis),
+        outcome: volume.verify_report.as_ref().map(verify_outcome),
+        out_of_sync_blocks: volume.out_of_sync_blocks,
+        more_ranges: next(&mut from).is_some(),
+        ranges,
+    }
+}
+
+fn verify_outcome(report: &VerifyReport) -> VerifyOutcome {
+    VerifyOutcome {
+        requester: report.requester,
+        started: report.started.unix_millis(),
+        ended: report.ended.unix_millis(),
+        complete: report.complete,
+        position_sector: report.position_sector,
+        compared_blocks: report.compared_blocks,
+        found_blocks: report.found_blocks,
+        text: report.text.clone(),
     }
 }
 

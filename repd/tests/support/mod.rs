@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
-use control::{Answer, Client, Command, ResourceStatus};
+use control::{Answer, Client, Command, Patience, ResourceStatus};
 use metadata::{AL_BLOCKS_DEFAULT, CreateParams, Layout, Metadata};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,12 @@ use types::{NodeId, Role, Span, Time, VolumeId};
 
 pub(crate) const DISK_BYTES: u64 = 16 << 20;
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Option<Span> = Some(Span::secs(60));
+pub(crate) const PATIENCE: Patience = Patience {
+    wfc_timeout: Some(Span::secs(60)),
+    degr_wfc_timeout: None,
+    outdated_wfc_timeout: None,
+    wait_after_sb: false,
+};
 
 /// A node: where it keeps its things, and its daemon while it runs.
 pub(crate) struct Node {
@@ -81,7 +86,7 @@ impl Node {
 
     pub(crate) fn wait_sync(&self) {
         let resource = "r0".to_owned();
-        self.call(Command::WaitSync { resource, volume: None, timeout: PATIENCE });
+        self.call(Command::WaitSync { resource, volume: None, patience: PATIENCE });
     }
 
     /// Waits until it is Primary: after a restart that is some time after it answers.

@@ -53,6 +53,19 @@ impl Engine {
                 out.push(Effect::CommandDone { id, result });
             }
             Command::Disconnect => self.disconnect(id, out),
+            // New options may be what another command waits for.
+            Command::Reconfigure(wanted) => {
+                let result = self.reconfigure(*wanted, out);
+                out.push(Effect::CommandDone { id, result });
+            }
+            Command::Verify { volume, start, stop } => {
+                let result = self.order_verify(volume, start, stop, out);
+                out.push(Effect::CommandDone { id, result });
+            }
+            Command::CancelVerify { volume } => {
+                let result = self.cancel_verify(volume, out);
+                out.push(Effect::CommandDone { id, result });
+            }
             // Nor does I/O that stands still keep an operator from resuming it.
             Command::SuspendIo => {
                 self.suspend_by_user();
@@ -61,6 +74,10 @@ impl Engine {
             Command::ResumeIo => {
                 self.resume_by_user(out);
                 out.push(Effect::CommandDone { id, result: Ok(()) });
+            }
+            Command::PauseSync { volume, cause, on } => {
+                let result = self.pause_sync(volume, cause, on, out);
+                out.push(Effect::CommandDone { id, result });
             }
             command => self.commands.push_back((id, command)),
         }
@@ -82,6 +99,10 @@ impl Engine {
                     self.pump_promote(force, stage, out)
                 }
                 Command::Demote => self.pump_demote(stage, out),
+                Command::Resize(order) => {
+                    let order = *order;
+                    self.pump_resize(order, stage, out)
+                }
                 Command::Attach { volume, .. } => {
                     let volume = *volume;
                     self.pump_attach(volume, stage, out)
@@ -93,8 +114,21 @@ impl Engine {
                 Command::Stop => self.pump_stop(stage, out),
                 Command::Inspect => self.pump_inspect(stage, out),
                 Command::Outdate => self.pump_outdate(stage, out),
+                &mut Command::Invalidate { volume, keep_marks } => {
+                    self.pump_invalidate(volume, keep_marks, stage, out)
+                }
+                &mut Command::InvalidateRemote { volume, keep_marks } => {
+                    self.pump_invalidate_remote(volume, keep_marks, stage, out)
+                }
+                &mut Command::NewCurrentUuid { volume, clear_bitmap } => {
+                    self.pump_new_uuid(volume, clear_bitmap, stage, out)
+                }
                 Command::Connect { .. }
                 | Command::Disconnect
+                | Command::Reconfigure(_)
+                | Command::PauseSync { .. }
+                | Command::Verify { .. }
+                | Command::CancelVerify { .. }
                 | Command::SuspendIo
                 | Command::ResumeIo => Ok(None),
             };
@@ -115,7 +149,9 @@ impl Engine {
     }
 
     pub(super) fn finish_command(&mut self, result: Result<(), Refusal>, out: &mut Effects) {
-        if let Some(running) = self.running.take() {
+        if let Some(running) = self.running.take()
+            && !self.tell_peer_done(running.id, &result, out)
+        {
             out.push(Effect::CommandDone { id: running.id, result });
         }
     }
@@ -143,6 +179,10 @@ impl Engine {
     pub(super) fn command_lost_disk(&mut self, v: usize, why: &str, out: &mut Effects) {
         let volume = self.volumes[v].id;
         let name = format!("{}/{volume}", self.config.resource);
+        if self.is_growing(volume) {
+            let text = format!("{name}: {why}");
+            return self.finish_command(Err(Refusal::new(RefusalKind::Failed, text)), out);
+        }
         match self.running.as_mut() {
             Some(Running { command: Command::Attach { volume: of, .. }, .. }) if *of == volume => {
                 let text = format!("{name}: {why}");
@@ -192,9 +232,8 @@ impl Engine {
                     let text = format!("{}/{volume} has a disk already", self.config.resource);
                     return Err(Refusal::new(RefusalKind::State, text));
                 }
-                let Some(Running { command: Command::Attach { recovered, granule, .. }, .. }) =
-                    self.running.as_ref()
-                else {
+                let running = self.running.as_ref().map(|running| &running.command);
+                let Some(Command::Attach { recovered, granule, al_updates, .. }) = running else {
                     unreachable!("the running command is the attach");
                 };
                 self.check_in_flight(v)?;
@@ -203,8 +242,9 @@ impl Engine {
                     return Ok(Some(Stage::Start));
                 }
                 self.check_attach(v, recovered)?;
-                let (recovered, granule) = (recovered.clone(), *granule);
-                self.take_disk(v, *recovered, granule, out);
+                let (mut found, granule) = (recovered.clone(), *granule);
+                found.metadata.superblock.flags.al_disabled = !al_updates;
+                self.take_disk(v, *found, granule, out);
                 Ok(Some(Stage::Saving(1)))
             }
             // What the peer is doing for our clients ends first, also if it is away and may be back:
@@ -228,7 +268,8 @@ impl Engine {
                 // the verdict tells.
                 let went_on = self.volumes[v].went_on_without_disk;
                 let joined = self.volumes[v].mode != Mode::Alone;
-                let behind = went_on || self.role == Role::Primary && joined;
+                let behind =
+                    went_on || self.volumes[v].is_shorter() || self.role == Role::Primary && joined;
                 let state = match (flags.consistent, flags.was_up_to_date && !behind) {
                     (false, _) => DiskState::Inconsistent,
                     (true, false) => DiskState::Outdated,
@@ -266,7 +307,7 @@ impl Engine {
     fn check_attach(&self, v: usize, recovered: &Recovered) -> Result<(), Refusal> {
         let (vol, superblock) = (&self.volumes[v], &recovered.metadata.superblock);
         let (data, agreed) = (recovered.metadata.layout.data_bytes(), superblock.agreed_bytes);
-        if vol.size == 0 || data >= vol.size && (agreed == 0 || agreed == vol.size) {
+        if vol.size == 0 || data >= vol.size && agreed <= vol.size {
             return Ok(());
         }
         let text = format!(
@@ -285,16 +326,14 @@ impl Engine {
         let mut metadata = recovered.metadata;
         // Recovery has written one after a crash.
         vol.durable_sequence = metadata.superblock.sequence;
-        vol.found_sequence = Some(vol.durable_sequence - u64::from(recovered.crashed));
+        vol.found_sequence = Some(recovered.found_sequence);
         let superblock = &mut metadata.superblock;
         superblock.flags.attached = true;
-        superblock.flags.al_disabled = !self.config.options.al_updates;
         superblock.flags.primary = primary;
         superblock.flags.crashed_primary &= !mutation::on(Mutation::CrashForgotten);
         superblock.node = Some(node);
-        if superblock.agreed_bytes != 0 {
-            vol.size = superblock.agreed_bytes;
-        }
+        // The volume may have grown while this disk was away.
+        vol.size = vol.size.max(superblock.agreed_bytes);
         vol.meta = Some(metadata);
         vol.clip_marks();
         vol.granule = granule;

@@ -1,6 +1,7 @@
 //! The local disk: operations in their turn, their ends, and the loss of the disk.
 
 use super::Engine;
+use super::csums::ResyncRead;
 use super::link::Phase;
 use super::order::UnitId;
 use super::read::Reader;
@@ -10,10 +11,10 @@ use crate::event::Event;
 use crate::handler::Handler;
 use crate::input::{DiskError, DiskOpId, RequestId};
 use crate::options::OnIoError;
-use crate::wire::Message;
+use crate::wire::{Content, Message};
 use bytes::Bytes;
 use types::mutation::{self, Mutation};
-use types::{ByteRange, DiskState};
+use types::{BLOCK_BYTES, ByteRange, DiskState};
 
 /// What a disk operation under way is for.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) enum DiskUse {
     Stale(Reader),
     /// The one flush of the volume.
     Flush,
+    /// It took too long, and was given up with its disk.
+    Abandoned,
 }
 
 impl Engine {
@@ -35,6 +38,7 @@ impl Engine {
         let id = DiskOpId(self.next_op);
         self.next_op += 1;
         self.disk_ops.insert(id, (v, what));
+        self.started.insert(id.0, (v, self.now));
         let volume = self.volumes[v].id;
         out.push(Effect::Disk { volume, id, op });
     }
@@ -56,13 +60,16 @@ impl Engine {
                 let (rest, payload, range, fua) = self.mirror_ops(v, *seq);
                 write_ops(&rest, &payload, range, fua)
             }
-            Work::ResyncRead(range, _) => vec![DiskOp::Read(*range)],
-            Work::ResyncWrite(range, data) => {
-                let payload = match data {
-                    Some(data) => Payload::Data(data.clone()),
-                    None => Payload::Zero { unmap: true },
-                };
-                write_ops(&[*range], &payload, *range, false)
+            Work::ResyncRead(ResyncRead { range, .. }) | Work::ResyncOwn(range, ..) => {
+                vec![DiskOp::Read(*range)]
+            }
+            Work::VerifyRead(read) => vec![DiskOp::Read(read.range())],
+            Work::ResyncWrite(_, Content::Same) => Vec::new(),
+            Work::ResyncWrite(range, Content::Zeros) => {
+                write_ops(&[*range], &Payload::Zero { unmap: true }, *range, false)
+            }
+            Work::ResyncWrite(range, Content::Data(data)) => {
+                write_ops(&[*range], &Payload::Data(data.clone()), *range, false)
             }
         };
         // A disk that failed takes nothing more, and what has nothing left to write is done.
@@ -92,6 +99,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Some((v, what)) = self.disk_ops.remove(&id) else { return };
+        self.started.remove(&id.0);
         self.touch(v);
         self.pump_leaving(v, out);
         match what {
@@ -104,6 +112,7 @@ impl Engine {
                 self.on_read(v, reader, range, result, out);
             }
             DiskUse::Stale(reader) => self.redo(v, reader, out),
+            DiskUse::Abandoned => {}
             DiskUse::Map(id, range) => self.on_map(v, id, range, result, out),
             DiskUse::Flush => match result {
                 Ok(_) => self.on_flush_done(v, out),
@@ -145,19 +154,27 @@ impl Engine {
         }
     }
 
-    fn finish_unit(&mut self, v: usize, unit: UnitId, failed: bool, out: &mut Effects) {
+    pub(super) fn finish_unit(&mut self, v: usize, unit: UnitId, failed: bool, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         let ready = vol.order.finish(unit);
         let done = vol.work.remove(&unit).expect("a unit is finished once");
-        if !matches!(done.work, Work::ResyncRead(..)) {
+        if !done.work.only_reads() {
             vol.durable.wrote();
         }
         match done.work {
             Work::Local(id) => self.local_write_done(v, id, failed, out),
             Work::Mirror(seq) => self.mirror_done(v, seq, failed, out),
-            Work::ResyncRead(range, epoch) => {
+            Work::ResyncRead(read) => {
                 let data = done.data.filter(|_| !failed);
-                self.resync_read_done(v, epoch, range, data, out);
+                self.resync_read_done(v, &read, data, out);
+            }
+            Work::ResyncOwn(range, epoch, digest) => {
+                let data = done.data.filter(|_| !failed);
+                self.own_read_done(v, (range, epoch, digest), data, out);
+            }
+            Work::VerifyRead(read) => {
+                let data = done.data.filter(|_| !failed);
+                self.verify_read_done(v, &read, data, out);
             }
             Work::ResyncWrite(range, _) => {
                 self.repair_done(v, range, failed);
@@ -223,6 +240,8 @@ impl Engine {
         let vol = &mut self.volumes[v];
         vol.went_on_without_disk |= vol.mode != Mode::Alone && has_data(vol.peer_disk);
         vol.meta = None;
+        self.growing_lost_disk(v, out);
+        let vol = &mut self.volumes[v];
         vol.log.reset();
         vol.sync = None;
         vol.attaching = false;
@@ -234,12 +253,16 @@ impl Engine {
         while let Some(lock) = vol.locks.first().copied() {
             vol.unlock(lock);
         }
+        let skipped = vol.skipped.take();
         let flushes = vol.durable.lose_disk();
         vol.saves.take_waiters();
         for then in flushes {
             self.flush_then(v, then, false, out);
         }
-        self.volumes[v].repairs.clear();
+        self.volumes[v].repairs.give_up(&[]);
+        if let Some((epoch, id)) = skipped {
+            self.sync_not_skipped(v, epoch, id, out);
+        }
         if self.volumes[v].minted == Minted::Saving {
             self.volumes[v].minted = Minted::No;
             self.answer_peer_flushes(v, false, out);
@@ -262,7 +285,11 @@ fn write_ops(rest: &[ByteRange], payload: &Payload, range: ByteRange, fua: bool)
             let data = data.slice(from..from + part.len as usize);
             DiskOp::Write { range: *part, data, fua }
         }
-        Payload::Zero { unmap } => DiskOp::Zero { range: *part, unmap: *unmap, fua },
+        Payload::Zero { unmap } => {
+            let widens = *unmap && mutation::on(Mutation::WidenedDiscard);
+            let range = if widens { part.widen(BLOCK_BYTES) } else { *part };
+            DiskOp::Zero { range, unmap: *unmap, fua }
+        }
     };
     rest.iter().map(op).collect()
 }

@@ -8,6 +8,7 @@
 
 use super::Engine;
 use super::durable::FlushThen;
+use super::resync::Sync;
 use super::superblock::Then;
 use super::volume::{Minted, Mode, Volume, Work};
 use super::write::{DiskPart, PeerPart, WriteId};
@@ -85,7 +86,16 @@ impl Engine {
             Work::Mirror(_) => false,
             // A repair that fails leaves the place as it was.
             Work::ResyncWrite(range, _) => !vol.is_repair(*range),
-            Work::ResyncRead(..) => return,
+            Work::ResyncRead(_) | Work::ResyncOwn(..) => return,
+            // Read again block by block, and only what cannot be read then is an error.
+            Work::VerifyRead(read) => {
+                let range = read.range();
+                let few = self.volumes[v].repairs.len() < super::verify::REPAIRS_MAX;
+                if range.len <= types::BLOCK_BYTES && few {
+                    self.on_read_error(v, range, error, out);
+                }
+                return;
+            }
         };
         if vol.meta.is_none() {
             return;
@@ -108,7 +118,8 @@ impl Engine {
     pub(super) fn degrade(&mut self, v: usize, range: ByteRange, out: &mut Effects) -> bool {
         let vol = &mut self.volumes[v];
         vol.mark(range);
-        if vol.disk != DiskState::Inconsistent {
+        let adopting = vol.sync.as_mut().is_some_and(Sync::stop_adopting);
+        if vol.disk != DiskState::Inconsistent || adopting {
             vol.durable.lack = Lack::Saving;
             let flags = &mut vol.metadata().superblock.flags;
             flags.consistent = false;
@@ -123,6 +134,17 @@ impl Engine {
             }
         }
         self.volumes[v].durable.lack != Lack::Saving
+    }
+
+    /// The session goes on, and the peer has writes that failed here while the link was away.
+    pub(super) fn degrade_resumed(&mut self, v: usize, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        if !vol.takes_writes() || !vol.readable() || !vol.peer_has_good() {
+            return;
+        }
+        for range in self.failed_mirrors(v) {
+            self.degrade(v, range, out);
+        }
     }
 
     /// What to answer for a write that only the peer has; nothing if that has to wait.

@@ -66,6 +66,8 @@ pub(super) struct Durability {
     /// Flushes of clients whose half at the peer is open.
     flushes: BTreeMap<RequestId, PeerFlush>,
     next_flush: u64,
+    /// What had been sent when the peer was last told of a flush that is not waited for.
+    passed_at: u64,
     /// A flush that the log wants, not a client.
     log_flush: Option<u64>,
     /// What of the answers that rest on the peer's copy alone.
@@ -167,6 +169,11 @@ impl Durability {
         self.not_sent(gone.values().map(|range| range.len).sum());
     }
 
+    /// So many bytes may be lost at the peer.
+    pub(super) const fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
     /// Whether not more than this may be lost at the peer.
     pub(super) fn is_bounded(&self, limit: u64) -> bool {
         self.outstanding <= limit
@@ -193,6 +200,7 @@ impl Durability {
         self.outstanding = 0;
         self.peer_durable = 0;
         self.log_flush = None;
+        self.passed_at = 0;
         self.pending_clear.clear();
         self.clearing.clear();
         for flush in self.flushes.values_mut() {
@@ -450,6 +458,9 @@ impl Engine {
     }
 
     fn ask_client_flushes(&mut self, v: usize, out: &mut Effects) {
+        if self.answers_early(v) {
+            return self.pass_client_flushes(v, out);
+        }
         let vol = &mut self.volumes[v];
         let volume = vol.id;
         let covers = vol.mirror.is_empty().then_some(vol.session.received);
@@ -467,6 +478,23 @@ impl Engine {
         }
     }
 
+    /// With protocol A and B a flush is about the disk here: whatever was answered before it has
+    /// come as far as it must at the peer. The peer is told of it behind those writes, and not waited
+    /// for; once only for what it was sent since, so that flushes alone do not fill the link.
+    fn pass_client_flushes(&mut self, v: usize, out: &mut Effects) {
+        let vol = &mut self.volumes[v];
+        let (volume, sent) = (vol.id, vol.session.next_seq);
+        let durable = &mut vol.durable;
+        if sent > durable.passed_at {
+            durable.passed_at = sent;
+            let id = durable.next_flush_id();
+            self.send(Message::Flush { volume, id }, out);
+        }
+        for request in std::mem::take(&mut self.volumes[v].durable.flushes).into_keys() {
+            self.part_done(request, Ok(()), out);
+        }
+    }
+
     /// Flushes that nobody can promise anything for.
     pub(super) fn fail_flushes(&mut self, v: usize, out: &mut Effects) {
         for request in std::mem::take(&mut self.volumes[v].durable.flushes).into_keys() {
@@ -478,6 +506,7 @@ impl Engine {
     pub(super) fn unask_flushes(&mut self, v: usize) {
         let durable = &mut self.volumes[v].durable;
         durable.log_flush = None;
+        durable.passed_at = 0;
         if matches!(durable.lack, Lack::Asked(_)) {
             durable.lack = Lack::Unasked;
         }

@@ -32,7 +32,7 @@ impl Engine {
             volume: vol.id.0,
             session: vol.session.id,
             peer_incarnation: vol.session.peer_incarnation,
-            resumable: vol.session.resumable(),
+            resumable: vol.session.goes_on(),
         });
         Hello {
             purpose,
@@ -169,11 +169,12 @@ impl Engine {
         }
         let mut drained = true;
         for v in 0..self.volumes.len() {
-            drained &= self.volumes[v].saves.is_idle();
+            drained &= self.volumes[v].saves.is_idle() && !self.volumes[v].growing.commits();
             if self.resumable(v) {
                 continue;
             }
             self.end_session(v);
+            self.stand_by_answers(v, out);
             let vol = &self.volumes[v];
             let saving = vol.minted == super::volume::Minted::Saving;
             let quiet = vol.order.is_empty() && !saving;
@@ -209,7 +210,7 @@ impl Engine {
                 new_session,
                 resync_name,
                 received: vol.session.received,
-                disk_bytes: vol.meta.as_ref().map_or(0, |meta| meta.layout.data_bytes()),
+                disk_bytes: self.usable(v),
                 agreed_bytes: superblock.map_or(vol.size, |superblock| superblock.agreed_bytes),
                 side: SideState {
                     disk: vol.disk,
@@ -231,6 +232,7 @@ impl Engine {
         let mut settings: Vec<_> = settings.map(|(k, v)| (k.clone(), v.clone())).collect();
         let two = if self.config.options.allow_two_primaries { "yes" } else { "no" };
         settings.push(("allow-two-primaries".to_owned(), two.to_owned()));
+        settings.push(("protocol".to_owned(), self.config.options.protocol.to_string()));
         let primary = self.role == Role::Primary || self.promotion_is_granted();
         let seen = self.volumes.iter().any(|vol| vol.clients_since_loss);
         let in_use = self.has_clients();
@@ -384,8 +386,8 @@ impl Engine {
     ) {
         let epoch = self.link_epoch().expect("in a handshake");
         let agreed = agreed_size(mine, theirs).expect("checked with the verdict");
+        self.set_size(v, agreed);
         let vol = &mut self.volumes[v];
-        vol.size = agreed;
         vol.clip_marks();
         if plan == Plan::Resume {
             self.note_role(v, epoch, out);
@@ -402,6 +404,7 @@ impl Engine {
         let current = &mut meta.superblock.generations.current;
         current.id = current.id.with_primary(self.role == Role::Primary);
         self.plan_generations(v, plan, mine, theirs);
+        self.tell_lost_answers(v, plan, mine, out);
         self.link.as_mut().expect("in a handshake").saves_pending += 1;
         self.save_superblock(v, Then::Handshake(epoch), out);
         self.begin_plan(v, plan, out);
@@ -509,8 +512,8 @@ impl Engine {
             }
             let arbiter = if self.config.is_arbiter() { &mine } else { &*theirs };
             let id = arbiter.volumes[v].new_session;
-            let session = Session { id, peer_incarnation, ended: false, next_seq: 1, received: 0 };
-            self.begin_session(v, session, plan, &theirs.volumes[v].side.generations);
+            let session = Session { id, peer_incarnation, next_seq: 1, ..Session::default() };
+            self.begin_session(v, session, plan, (&mine.volumes[v], &theirs.volumes[v]));
         }
     }
 

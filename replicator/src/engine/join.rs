@@ -9,7 +9,6 @@ use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::wire::{Message, Plan, State, VolumeState};
-use metadata::Generations;
 use types::mutation::{self, Mutation};
 use types::{ConnectionState, DiskState, ReplicationState, Role};
 
@@ -36,6 +35,7 @@ impl Engine {
             self.set_peer_disk(v, theirs.side.disk, out);
         }
         self.outdated_in_vain(v, out);
+        self.note_received(v, received);
         let resent = unsent.len() as u64;
         if mutation::on(Mutation::AnswersFirst) {
             self.repeat_answers(v, out);
@@ -73,7 +73,7 @@ impl Engine {
             return self.send_bitmap(v, out);
         }
         if vol.dirty_blocks() > 0 {
-            return self.protocol_error("a target that is UpToDate before its source is", out);
+            return self.meet_anew(v, "something is marked that the peer may not have", out);
         }
         vol.sync = None;
         self.settled_with_peer(v, out);
@@ -97,6 +97,8 @@ impl Engine {
 
     fn join_volume(&mut self, v: usize, plan: Plan, theirs: &VolumeState, out: &mut Effects) {
         self.volumes[v].mode = Mode::Joined;
+        self.volumes[v].growing.let_go();
+        self.show_size(v, out);
         self.volumes[v].touched = true;
         let peer_disk = match plan {
             Plan::Source(_) => DiskState::Inconsistent,
@@ -120,6 +122,11 @@ impl Engine {
             (None, _) => (ReplicationState::Established, "the handshake is done"),
         };
         self.set_replication(v, replication, why, out);
+        self.rejoin_verify(v, plan == Plan::Resume, out);
+        if plan == Plan::Resume {
+            self.repeat_findings(v, out);
+            self.degrade_resumed(v, out);
+        }
         // What was in flight at the end of an older session is marked. If this node is the
         // source, the peer has made durable that it is Inconsistent: it may be answered.
         match replication {
@@ -146,6 +153,8 @@ impl Engine {
             }
             _ => {}
         }
+        self.show_pause(v, "paused here", out);
+        self.answer_all_early(v, out);
         self.ask_lack(v, out);
         self.mint_for_marking(v, out);
         self.pump_parked_mirrors(v, out);
@@ -168,7 +177,7 @@ impl Engine {
         v: usize,
         session: Session,
         plan: Plan,
-        peer_generations: &Generations,
+        (mine, theirs): (&VolumeState, &VolumeState),
     ) {
         let started = self.now;
         let vol = &mut self.volumes[v];
@@ -184,7 +193,10 @@ impl Engine {
         let total_blocks = vol.dirty_blocks();
         let side = match plan {
             Plan::Source(_) => Some(SyncSide::Source),
-            Plan::Target(_) => Some(SyncSide::Target(Target::new(peer_generations.clone()))),
+            Plan::Target(_) => {
+                let crash = mine.side.crashed_primary || theirs.side.crashed_primary;
+                Some(SyncSide::Target(Target::new(theirs.side.generations.clone(), crash)))
+            }
             Plan::InSync | Plan::Idle | Plan::Resume => None,
         };
         if side.is_some() {

@@ -11,7 +11,7 @@ use crate::handler::Handler;
 use crate::options::RrConflict;
 use crate::wire::{Plan, RefuseCode, State, VolumeState};
 use metadata::{Rule, Settlement, Side, Unresolved, Verdict, decide, settle};
-use types::{NodeId, Protocol, Role, VolumeId};
+use types::{NodeId, Role, VolumeId};
 
 /// What the verdicts on all volumes come to.
 pub(super) struct Judgement {
@@ -124,7 +124,7 @@ impl Engine {
         // A copy that is not good serves its Primary through the peer already: nothing changes.
         let betrayed = judged.iter().zip(&self.volumes).position(|(one, vol)| {
             let was_good = vol.readable() || vol.clients_saw_old;
-            matches!(one.plan, Plan::Target(_)) && was_good
+            matches!(one.plan, Plan::Target(_)) && was_good && !self.grew(vol, mine, theirs)
         });
         let Some(v) = betrayed else { return Ok(None) };
         if mine.idle && !self.has_clients() {
@@ -237,7 +237,7 @@ impl Engine {
         peer: &Side,
         out: &mut Effects,
     ) -> Result<Judged, Objection> {
-        let decision = decide(me, peer, Protocol::C);
+        let decision = decide(me, peer, self.config.options.protocol);
         let volume = self.volumes[v].id;
         let text = format!("{:?} ({})", decision.verdict, decision.rule.explain());
         out.push(Effect::Event(Event::Verdict { volume, text }));
@@ -336,14 +336,17 @@ pub(super) fn agreed_size(mine: &VolumeState, theirs: &VolumeState) -> Result<u6
     let agreed = match (mine.agreed_bytes, theirs.agreed_bytes) {
         (0, 0) => return Ok(disks.min().unwrap_or(0)),
         (0, agreed) | (agreed, 0) => agreed,
-        (one, other) if one == other => one,
-        (one, other) => {
-            return Err(format!("the size is {one} bytes here and {other} at the peer"));
-        }
+        // Whoever has the larger size has marked what the other may lack.
+        (one, other) => one.max(other),
     };
     match disks.min() {
         Some(smaller) if smaller < agreed => {
-            Err(format!("a disk of {smaller} bytes is too small for the volume of {agreed} bytes"))
+            let at = if smaller == mine.disk_bytes { "here" } else { "at the peer" };
+            Err(format!(
+                "the volume has {agreed} bytes, and the disk {at} has room for {smaller} only: \
+                 enlarge that disk, or what `size` leaves of it, attach it anew, and connect again; \
+                 nothing is lost meanwhile"
+            ))
         }
         _ => Ok(agreed),
     }

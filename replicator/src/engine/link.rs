@@ -222,10 +222,10 @@ impl Engine {
         self.send(Message::Hello(Box::new(hello)), out);
     }
 
-    /// What our hello, or our state, said of a session is no longer so.
-    pub(super) fn hello_is_stale(&mut self, out: &mut Effects) {
+    /// What our hello, or our state, said is no longer so.
+    pub(super) fn hello_is_stale(&mut self, why: &str, out: &mut Effects) {
         if self.link.as_ref().is_some_and(|link| !link.established()) {
-            self.drop_link(Loss::Renegotiate, "a session has ended meanwhile", out);
+            self.drop_link(Loss::Renegotiate, why, out);
         }
     }
 
@@ -257,6 +257,13 @@ impl Engine {
         let jitter = self.ids.below(pause.0 / 4 + 1);
         self.dial.next_at = self.now + pause + Span(jitter);
         self.dial.pause = Span(pause.0.saturating_mul(2).min(limit.0)).max(FIRST_PAUSE);
+    }
+
+    /// `connect-int` has changed: no pause is longer than it is now.
+    pub(super) fn shorten_pause(&mut self) {
+        let limit = self.config.options.connect_int;
+        self.dial.pause = self.dial.pause.min(limit);
+        self.dial.next_at = self.dial.next_at.min(self.now + limit);
     }
 
     pub(super) fn start_dialling(&mut self, out: &mut Effects) {
@@ -423,6 +430,9 @@ impl Engine {
 
     fn leave_peer(&mut self, v: usize, why: &str, out: &mut Effects) {
         self.interrupt_resync(v);
+        self.forget_sync_control(v);
+        self.volumes[v].ahead = None;
+        self.interrupt_verify(v);
         self.unask_flushes(v);
         let known = [DiskState::Diskless, DiskState::Inconsistent, DiskState::Outdated];
         let known = known.contains(&self.volumes[v].peer_disk);
@@ -472,6 +482,7 @@ impl Engine {
                 self.drop_link(Loss::Ordered, &text, out);
             }
             RefuseCode::Mismatch | RefuseCode::Authentication => {
+                self.lasting_refusals += 1;
                 self.drop_link(Loss::Broken, &text, out);
                 self.dial.pause = self.config.options.connect_int;
                 self.pause_dialling();

@@ -30,6 +30,8 @@ struct ExtentUse {
 #[derive(Debug, Default)]
 pub(super) struct LogUse {
     extents: BTreeMap<ExtentNo, ExtentUse>,
+    /// How many of them have writes that are not settled.
+    busy: u32,
     /// Whether a transaction is under way; never two at a time.
     in_transaction: bool,
     /// Its extents: not hot before it is durable.
@@ -61,6 +63,7 @@ impl LogUse {
 
     pub(super) fn begin(&mut self, extent: ExtentNo, seq: u64) {
         let entry = self.extents.entry(extent).or_default();
+        self.busy += u32::from(entry.busy == 0);
         entry.busy += 1;
         entry.last_seq = entry.last_seq.max(seq);
     }
@@ -68,8 +71,14 @@ impl LogUse {
     pub(super) fn end(&mut self, extent: ExtentNo, done: u64) {
         // A diskless node keeps no log.
         let Some(entry) = self.extents.get_mut(&extent) else { return };
+        self.busy -= u32::from(entry.busy == 1);
         entry.busy = entry.busy.saturating_sub(1);
         entry.last_done = done;
+    }
+
+    /// How many extents have writes that are not settled.
+    pub(super) const fn busy(&self) -> u32 {
+        self.busy
     }
 
     /// The session is over: what the peer lacks is marked, so no number counts any more.
@@ -88,6 +97,21 @@ impl LogUse {
 
     pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = Piece> + use<> {
         std::mem::take(&mut self.waiting).into_values().flatten()
+    }
+
+    /// Whether nothing of log or bitmap is on its way to the disk.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        !self.in_transaction && !self.bitmap_saving
+    }
+
+    /// Log and bitmap are written by somebody else for a while.
+    pub(super) fn occupy(&mut self) {
+        (self.in_transaction, self.bitmap_saving) = (true, true);
+    }
+
+    /// That is over.
+    pub(super) fn release(&mut self) {
+        (self.in_transaction, self.bitmap_saving) = (false, false);
     }
 
     /// The disk is gone, and its log with it.

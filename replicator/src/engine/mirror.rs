@@ -8,12 +8,13 @@
 
 use super::Engine;
 use super::durable::FlushThen;
+use super::resync::Sync;
 use super::volume::{Minted, Payload, Work};
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::wire::{AckKind, Message, Stamp};
 use types::mutation::{self, Mutation};
-use types::{ByteRange, ConflictKind};
+use types::{ByteRange, ConflictKind, Protocol};
 
 /// How far a write of the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,7 @@ impl Engine {
             return;
         }
         self.place(v, range, Work::Mirror(stamp.seq), out);
+        self.say_received(v, stamp.seq, out);
     }
 
     /// Which of our writes are concurrent with it, and what is left of it.
@@ -144,6 +146,17 @@ impl Engine {
         rest
     }
 
+    /// With protocol B the peer's client is answered before the write is on the disk here.
+    fn say_received(&mut self, v: usize, seq: u64, out: &mut Effects) {
+        let vol = &self.volumes[v];
+        // It may be through already: there is nothing to write, or there is no disk any more.
+        let open = vol.mirror.get(&seq).is_some_and(|write| write.stage == Stage::Busy);
+        if open && self.config.options.protocol == Protocol::B {
+            let (volume, kind) = (vol.id, AckKind::Received);
+            self.send(Message::Ack { volume, seq, kind }, out);
+        }
+    }
+
     /// Whether a write of the peer may go to the disk. A peer without a disk has no log that covers
     /// it: it is marked first, durably, or a crash here would leave a difference that nobody knows.
     pub(super) fn mark_first(&mut self, v: usize, seq: u64, out: &mut Effects) -> bool {
@@ -153,7 +166,9 @@ impl Engine {
         }
         let range = vol.mirror[&seq].range;
         vol.mark(range);
-        let durable = vol.metadata().bitmap.is_durable(range.blocks());
+        // What is on its way is not there yet.
+        let saving = vol.log.bitmap_saving;
+        let durable = !saving && vol.metadata().bitmap.is_durable(range.blocks());
         if !durable {
             self.save_bitmap(v, Some(range.blocks()), out);
         }
@@ -189,7 +204,12 @@ impl Engine {
         let stale = write.stale;
         if failed {
             let vol = &mut self.volumes[v];
-            if vol.takes_writes() && vol.peer_has_good() {
+            if !stale {
+                // The peer marks it: what comes behind it is made durable all the same.
+                vol.durable.applied(seq, 0, now);
+            }
+            let ends = vol.sync.as_ref().is_some_and(Sync::is_adopting);
+            if vol.takes_writes() && (vol.peer_has_good() || ends) {
                 // The disk stays without it: our own clients read it at the peer.
                 self.degrade(v, range, out);
             } else {
@@ -242,6 +262,12 @@ impl Engine {
         if self.volumes[v].mirror.contains_key(&seq) {
             self.answer_mirror(v, seq, AckKind::Failed, out);
         }
+    }
+
+    /// Where writes of the peer have failed here that it has not settled.
+    pub(super) fn failed_mirrors(&self, v: usize) -> Vec<ByteRange> {
+        let failed = |write: &&MirrorWrite| write.stage == Stage::Answered(AckKind::Failed);
+        self.volumes[v].mirror.values().filter(failed).map(|write| write.range).collect()
     }
 
     /// Answers the writes whose marks have become durable.

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | `request` | how a client's request is cut up and answered |
 //! | `write` | when a write gets its number, and when it is answered |
+//! | `early` | what is answered before the peer has written it: protocols A and B |
+//! | `congestion` | what becomes of writes that the link cannot keep up with |
 //! | `mirror` | what becomes of the peer's writes: the verdict on concurrent ones |
 //! | `read` | when a read may be answered, and by whom |
 //! | `block_status` | what is data, what reads as zeros, and what is out-of-sync |
 //! | `mutated` | deliberate bugs, in no build that serves anybody |
 //! | `order` | which disk work waits for which |
 //! | `disk` | disk operations in their turn, and the loss of a disk |
+//! | `balance` | which of two good copies serves a read |
+//! | `disk_timeout` | disks that do not answer |
 //! | `disk_error`, `repair` | what becomes of a disk with errors, and of what it could not read |
 //! | `log` | when an extent is hot, and may go cold |
 //! | `durable` | flushes, and what is durable where |
@@ -24,39 +28,55 @@
 //! | `suspend` | when I/O stands still |
 //! | `fence` | what must be known of a lost peer before going on |
 //! | `solo` | going on alone |
-//! | `resync` | copying what is marked |
+//! | `resync`, `csums` | copying what is marked; what of it needs no copying |
+//! | `pace`, `pause` | how fast a resync or a verify goes; when it stands still |
+//! | `invalidate`, `new_uuid` | copies given up, and fresh ones taken for equal, by order |
+//! | `verify` | comparing the copies without a false alarm |
 //! | `role` | who is Primary |
+//! | `resize` | how a volume grows |
 //! | `connect` | orders about the peer: connect, disconnect, outdate |
 //! | `command` | operators' other commands |
 
 mod auth;
+mod balance;
 mod block_status;
 mod command;
+mod congestion;
 mod connect;
+mod csums;
 mod disk;
 mod disk_error;
+mod disk_timeout;
 mod durable;
+mod early;
 mod fence;
 mod handshake;
 mod inspect;
+mod invalidate;
 mod join;
 mod judge;
 mod link;
 mod log;
 mod mirror;
 mod mutated;
+mod new_uuid;
 mod order;
+mod pace;
+mod pause;
 mod picture;
 mod prepare;
 mod read;
+mod reconfigure;
 mod repair;
 mod request;
+mod resize;
 mod resync;
 mod role;
 mod solo;
 mod state;
 mod superblock;
 mod suspend;
+mod verify;
 mod volume;
 mod write;
 
@@ -64,6 +84,7 @@ use crate::effect::Effects;
 use crate::input::{ClientId, Command, CommandId, DiskOpId, Input, LinkEpoch, MetaOpId, RequestId};
 use crate::options::EngineConfig;
 use crate::wire::{Message, ResyncStep};
+use congestion::Calm;
 use connect::Leaving;
 use disk::DiskUse;
 use fence::Fence;
@@ -99,6 +120,8 @@ pub struct Engine {
     dial: Dial,
     split_brain: Option<String>,
     last_refusal: Option<String>,
+    /// How often a connection was refused for what only an operator can change.
+    lasting_refusals: u64,
     resumed: u64,
 
     volumes: Vec<Volume>,
@@ -110,11 +133,15 @@ pub struct Engine {
     peer_reads: BTreeMap<u64, (usize, Reader, ByteRange)>,
     disk_ops: BTreeMap<DiskOpId, (usize, DiskUse)>,
     meta_ops: BTreeMap<MetaOpId, (usize, MetaUse)>,
+    /// Since when each operation of a disk is under way, by its number: of which volume.
+    started: BTreeMap<u64, (usize, Time)>,
     next_op: u64,
     next_write: u64,
 
     commands: VecDeque<(CommandId, Command)>,
     running: Option<command::Running>,
+    /// Commands that the peer has ordered: by which link, of which volume, under which number.
+    peer_orders: BTreeMap<CommandId, (LinkEpoch, usize, u64)>,
     renegotiate_wanted: bool,
     /// The peer asked for the role of Primary and got our consent; it has not said yet that it is.
     peer_may_promote: bool,
@@ -129,8 +156,15 @@ pub struct Engine {
     look: Option<Look>,
     /// An orderly leave that waits until the peer has outdated itself.
     leaving: Option<Leaving>,
+    /// So many bytes at most are outstanding at the peer: `flush_bytes`, or what it was before as long
+    /// as there is more.
+    outstanding_limit: u64,
+    /// How long the link is left alone after it was congested.
+    calm: Calm,
     stopped: bool,
     next_bitmap_save: Time,
+    /// When a client's request was last taken or answered.
+    last_client: Option<Time>,
 }
 
 impl Engine {
@@ -153,6 +187,7 @@ impl Engine {
             dial: Dial::new(now),
             split_brain: None,
             last_refusal: None,
+            lasting_refusals: 0,
             resumed: 0,
             volumes,
             clients: BTreeMap::new(),
@@ -161,10 +196,12 @@ impl Engine {
             peer_reads: BTreeMap::new(),
             disk_ops: BTreeMap::new(),
             meta_ops: BTreeMap::new(),
+            started: BTreeMap::new(),
             next_op: 1,
             next_write: 1,
             commands: VecDeque::new(),
             running: None,
+            peer_orders: BTreeMap::new(),
             renegotiate_wanted: false,
             peer_may_promote: false,
             discard_my_data: false,
@@ -174,8 +211,11 @@ impl Engine {
             preparation: Preparation::default(),
             look: None,
             leaving: None,
+            outstanding_limit: 0,
+            calm: Calm::default(),
             stopped: false,
             next_bitmap_save: now,
+            last_client: None,
         }
     }
 
@@ -196,6 +236,7 @@ impl Engine {
             }
             Input::DiskDone { id, result } => self.on_disk_done(id, result, out),
             Input::MetaDone { id, result } => self.on_meta_done(id, result, out),
+            Input::DiskMeasured { volume, sizes } => self.on_disk_measured(volume, sizes),
             Input::LinkUp { epoch, initiated } => self.on_link_up(epoch, initiated, out),
             Input::ConnectFailed { refused } => self.on_connect_failed(refused, out),
             Input::Message { epoch, message } => {
@@ -213,6 +254,7 @@ impl Engine {
             Input::Command { id, command } => self.on_command(id, command, out),
         }
         self.pump(out);
+        self.settle_outstanding_limit();
         self.check_invariants();
     }
 
@@ -232,10 +274,15 @@ impl Engine {
             let flush = vol.durable.flush_due(&self.config.options);
             let unsaved = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.unsaved_pages() > 0);
             let save = unsaved.then_some(self.next_bitmap_save);
-            [waiting, settled, flush, save].into_iter().flatten()
+            let calm = self.catch_up_at(vol);
+            [waiting, settled, flush, save, calm].into_iter().flatten()
         });
+        let paces = (0..self.volumes.len()).filter_map(|v| self.pace_deadline(v));
+        let disks = (0..self.volumes.len()).filter_map(|v| self.disk_deadline(v));
+        let volumes = volumes.chain(paces).chain(disks);
+        let verify = (0..self.volumes.len()).filter_map(|v| self.verify_due(v));
         let leaving = self.leaving.as_ref().map(|leaving| leaving.deadline);
-        volumes.chain(self.next_link_deadline()).chain(leaving).min()
+        volumes.chain(verify).chain(self.next_link_deadline()).chain(leaving).min()
     }
 
     fn on_timer(&mut self, out: &mut Effects) {
@@ -245,6 +292,10 @@ impl Engine {
             self.flush_settled(v, out);
             self.pump_waiting(v, out);
             self.pump_own_flush(v, out);
+            self.pump_pace_timer(v);
+            self.pump_disk_timeout(v, out);
+            self.pump_ahead(v, out);
+            self.pump_verify_interval(v, out);
         }
         if self.next_bitmap_save <= self.now {
             self.next_bitmap_save = self.now + BITMAP_SAVE_INTERVAL;
@@ -339,13 +390,36 @@ impl Engine {
                 // Said before the peer has heard that the disk here is gone, and the resync with
                 // it.
             }
-            Message::ResyncRequest { range, .. } => self.on_resync_request(v, epoch, range, out),
-            Message::ResyncData { range, data, .. } => self.on_resync_data(v, range, data, out),
+            Message::ResyncRequest { range, known, .. } => {
+                self.on_resync_request(v, csums::ResyncRead { range, epoch, known }, out);
+            }
+            Message::ResyncData { range, content, .. } => {
+                self.on_resync_data(v, range, content, out);
+            }
             Message::ResyncFailed { range, .. } => self.on_resync_failed(v, range, out),
             Message::InSync { blocks, .. } => self.on_in_sync(v, &blocks, out),
             Message::ResyncEnd { step, .. } => self.on_resync_end(v, step, out),
+            Message::VerifyRequest { range, id, total, done, digest, locked, .. } => {
+                let asked = verify::Asked { range, id, total, done, digest, locked };
+                self.on_verify_request(v, epoch, asked, out);
+            }
+            Message::VerifyReply { id, range, digests, .. } => {
+                self.on_verify_reply(v, id, range, digests, out);
+            }
+            Message::VerifyOutOfSync { blocks, .. } => self.on_verify_out_of_sync(v, &blocks, out),
+            Message::VerifyEnd { id, complete, whole, found, text, .. } => {
+                self.on_verify_end(v, id, (complete, whole, found), text, out);
+            }
             Message::DiskIs { disk, .. } => self.on_peer_disk(v, disk, out),
+            Message::Resize { id, size, .. } => self.on_resize(v, epoch, id, size, out),
+            Message::ResizeReply { id, result, .. } => self.on_resize_reply(v, id, result),
             Message::SequenceIs { sequence, .. } => self.on_peer_sequence(v, sequence, out),
+            Message::Order { id, order, .. } => self.on_peer_order(v, epoch, id, order, out),
+            Message::OrderDone { id, done, text, .. } => self.on_order_done(id, done, text, out),
+            Message::SyncControl { user, dependency, speed, .. } => {
+                self.on_sync_control(v, user, dependency, speed, out);
+            }
+            Message::Behind { .. } => self.on_behind(v, out),
             other => unreachable!("{} is about no volume's data", other.name()),
         }
     }
@@ -384,8 +458,13 @@ impl Engine {
         self.pump_parked_reads(v, out);
         self.pump_flushes(v, out);
         self.pump_log(v, out);
+        self.pump_sync_control(v, out);
         self.pump_target(v, out);
+        self.pump_repairs(v, out);
+        self.pump_ahead(v, out);
+        self.pump_verify(v, out);
         self.pump_full_sync_flag(v, out);
+        self.pump_growing(v, out);
     }
 
     fn find_volume(&self, volume: VolumeId) -> Option<usize> {
@@ -423,14 +502,15 @@ impl Engine {
         let Some(v) = self.find_volume(volume) else { return false };
         let vol = &self.volumes[v];
         let range = types::BlockRange::new(block, block + 1).bytes();
-        vol.meta.as_ref().is_some_and(|meta| meta.bitmap.get(block))
+        let marked = |marks: &OutOfSync| block < marks.blocks() && marks.get(block);
+        vol.meta.as_ref().is_some_and(|meta| marked(&meta.bitmap))
             || vol.local.values().any(|write| write.range.overlaps(range))
             || vol.durable.undurable().any(|undurable| undurable.overlaps(range))
     }
 
     fn check_invariants(&self) {
-        let limit = self.config.options.flush_bytes.max(types::EXTENT_BYTES);
         for vol in &self.volumes {
+            let limit = self.outstanding_limit;
             assert!(vol.durable.is_bounded(limit), "more may be lost at the peer than was allowed");
             assert!(vol.by_seq.len() <= vol.local.len(), "a numbered write is remembered");
             assert!(
@@ -452,6 +532,7 @@ fn volume_of(message: &Message) -> Option<VolumeId> {
         | Message::Settled { volume, .. }
         | Message::Flush { volume, .. }
         | Message::StandIn { volume, .. }
+        | Message::Behind { volume }
         | Message::FlushDone { volume, .. }
         | Message::Durable { volume, .. }
         | Message::Read { volume, .. }
@@ -461,7 +542,16 @@ fn volume_of(message: &Message) -> Option<VolumeId> {
         | Message::ResyncFailed { volume, .. }
         | Message::InSync { volume, .. }
         | Message::ResyncEnd { volume, .. }
+        | Message::VerifyRequest { volume, .. }
+        | Message::VerifyReply { volume, .. }
+        | Message::VerifyOutOfSync { volume, .. }
+        | Message::VerifyEnd { volume, .. }
         | Message::DiskIs { volume, .. }
+        | Message::SyncControl { volume, .. }
+        | Message::Order { volume, .. }
+        | Message::OrderDone { volume, .. }
+        | Message::Resize { volume, .. }
+        | Message::ResizeReply { volume, .. }
         | Message::SequenceIs { volume, .. } => Some(*volume),
         _ => None,
     }

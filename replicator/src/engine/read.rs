@@ -10,7 +10,7 @@
 use super::Engine;
 use super::disk::DiskUse;
 use super::volume::{Mode, Volume};
-use super::write::WriteId;
+use super::write::{LocalWrite, WriteId};
 use crate::effect::{DiskOp, Effects, IoError};
 use crate::input::{DiskError, LinkEpoch, RequestId};
 use crate::wire::Message;
@@ -78,7 +78,7 @@ pub(super) struct HeldRead {
 
 impl Volume {
     /// Whether the local disk has these bytes as they should be.
-    fn has_good(&self, range: ByteRange) -> bool {
+    pub(super) fn has_good(&self, range: ByteRange) -> bool {
         self.first_lack(range).is_none()
     }
 
@@ -98,7 +98,8 @@ impl Volume {
     }
 
     fn unsettled(&self, range: ByteRange) -> BTreeSet<Unsettled> {
-        let ours = self.local.iter().filter(|(_, write)| write.range.overlaps(range));
+        let open = |write: &LocalWrite| !write.answered && write.range.overlaps(range);
+        let ours = self.local.iter().filter(|(_, write)| open(write));
         let ours = ours.map(|(id, _)| Unsettled::Local(*id));
         let theirs = self.mirror.iter().filter(|(_, write)| write.range.overlaps(range));
         let theirs = theirs.map(|(seq, _)| Unsettled::Mirror(*seq));
@@ -126,10 +127,12 @@ impl Volume {
         self.held.retain(wanted);
     }
 
-    /// Whether a read waits for what the lost peer wrote.
+    /// Whether a read of a client here waits for what the lost peer wrote. What the peer itself was
+    /// reading it will not be answered.
     pub(super) fn holds_for_peer(&self) -> bool {
         let theirs = |wait: &Unsettled| !matches!(wait, Unsettled::Local(_));
-        self.held.iter().any(|read| read.waits_for.iter().any(theirs))
+        let ours = |read: &&HeldRead| matches!(read.reader, Reader::Client(..));
+        self.held.iter().filter(ours).any(|read| read.waits_for.iter().any(theirs))
     }
 }
 
@@ -153,7 +156,8 @@ impl Engine {
         if is_map {
             return self.start_map(v, id, range, out);
         }
-        let pieces: Vec<ByteRange> = if vol.has_good(range) {
+        let balanced = self.reads_at_peer(v, range);
+        let pieces: Vec<ByteRange> = if self.volumes[v].has_good(range) && !balanced {
             vec![range]
         } else if self.peer_serves(v) {
             range.split(EXTENT_BYTES).collect()
@@ -162,7 +166,10 @@ impl Engine {
         };
         self.cut_read(id, &pieces);
         for (index, range) in pieces.into_iter().enumerate() {
-            self.start_piece_read(v, Reader::Client(id, index), range, out);
+            match balanced {
+                true => self.read_at_peer(v, Reader::Client(id, index), range, out),
+                false => self.start_piece_read(v, Reader::Client(id, index), range, out),
+            }
         }
     }
 
@@ -207,17 +214,23 @@ impl Engine {
         if vol.has_good(range) {
             vol.counters.read_bytes += range.len;
             self.disk_op(v, DiskUse::Read(reader, range), DiskOp::Read(range), out);
+        } else if vol.peer_lacks_answered(range) {
+            vol.parked_pieces.push((reader, range));
         } else {
-            let id = self.next_op;
-            self.next_op += 1;
-            let volume = vol.id;
-            self.peer_reads.insert(id, (v, reader, range));
-            if self.volumes[v].readable() {
-                // Where nobody reads otherwise nobody has been told what has settled.
-                self.say_settled(v, out);
-            }
-            self.send(Message::Read { volume, id, range }, out);
+            self.read_at_peer(v, reader, range, out);
         }
+    }
+
+    fn read_at_peer(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
+        let id = self.next_op;
+        self.next_op += 1;
+        let volume = self.volumes[v].id;
+        self.peer_reads.insert(id, (v, reader, range));
+        if self.volumes[v].readable() {
+            // Where nobody reads otherwise nobody has been told what has settled.
+            self.say_settled(v, out);
+        }
+        self.send(Message::Read { volume, id, range }, out);
     }
 
     /// The disk has answered a read, or a map.
@@ -271,7 +284,7 @@ impl Engine {
             match *what {
                 DiskUse::Read(reader, _) => *what = DiskUse::Stale(reader),
                 DiskUse::Map(id, _) => *what = DiskUse::Stale(Reader::Client(id, 0)),
-                DiskUse::Unit(_) | DiskUse::Stale(_) | DiskUse::Flush => {}
+                DiskUse::Unit(_) | DiskUse::Stale(_) | DiskUse::Flush | DiskUse::Abandoned => {}
             }
         }
         for read in std::mem::take(&mut self.volumes[v].held) {
@@ -288,7 +301,13 @@ impl Engine {
     }
 
     /// A read that the local disk could not do is done by the peer, if there is one.
-    fn on_read_failed(&mut self, v: usize, reader: Reader, range: ByteRange, out: &mut Effects) {
+    pub(super) fn on_read_failed(
+        &mut self,
+        v: usize,
+        reader: Reader,
+        range: ByteRange,
+        out: &mut Effects,
+    ) {
         let vol = &self.volumes[v];
         let (here, peer_has) = (vol.has_good(range), vol.peer_has_good());
         match reader {
@@ -362,6 +381,9 @@ impl Engine {
         if data.as_ref().is_some_and(|data| data.len() as u64 != range.len) {
             return self.protocol_error("a read answered with other bytes than asked for", out);
         }
+        if data.is_none() && self.volumes[v].has_good(range) {
+            return self.start_piece_read(v, reader, range, out);
+        }
         self.answer_reader(v, reader, data, out);
     }
 
@@ -384,8 +406,12 @@ impl Engine {
     pub(super) fn give_up_peer_reads(&mut self, v: usize, out: &mut Effects) {
         let open: Vec<u64> =
             self.peer_reads.iter().filter(|(_, (of, ..))| *of == v).map(|(id, _)| *id).collect();
+        let mut given_up = std::mem::take(&mut self.volumes[v].parked_pieces);
         for id in open {
-            let (v, reader, range) = self.peer_reads.remove(&id).expect("just listed");
+            let (_, reader, range) = self.peer_reads.remove(&id).expect("just listed");
+            given_up.push((reader, range));
+        }
+        for (reader, range) in given_up {
             if self.volumes[v].has_good(range) {
                 self.start_piece_read(v, reader, range, out);
             } else {
@@ -395,6 +421,9 @@ impl Engine {
     }
 
     pub(super) fn pump_parked_reads(&mut self, v: usize, out: &mut Effects) {
+        for (reader, range) in std::mem::take(&mut self.volumes[v].parked_pieces) {
+            self.start_piece_read(v, reader, range, out);
+        }
         if self.volumes[v].parked_reads.is_empty() || !self.admits(v) {
             return;
         }

@@ -9,13 +9,15 @@ use crate::input::{ClientId, ClientOp, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use types::mutation::{self, Mutation};
-use types::{ByteRange, EXTENT_BYTES, Role};
+use types::{ByteRange, EXTENT_BYTES, Role, Time};
 
 /// A request that is not yet answered.
 #[derive(Debug)]
 pub(super) struct Request {
     pub client: ClientId,
     pub volume: usize,
+    /// When it came.
+    pub since: Time,
     /// Pieces, or halves of a flush, not yet done.
     pub left: usize,
     /// The first error; it stays, whatever comes after it.
@@ -41,7 +43,8 @@ impl Engine {
         if self.role != Role::Primary || self.demoting() {
             return out.push(refuse(IoError::NotPrimary));
         }
-        let mut request = Request { client, volume: v, left: 0, error: None, read: None };
+        let since = self.now;
+        let mut request = Request { client, volume: v, since, left: 0, error: None, read: None };
         match op {
             ClientOp::Flush => {
                 request.left = 2;
@@ -78,6 +81,7 @@ impl Engine {
 
     fn take(&mut self, id: RequestId, request: Request) {
         self.volumes[request.volume].counters.upper_pending += 1;
+        self.last_client = Some(self.now);
         self.requests.insert(id, request);
     }
 
@@ -144,6 +148,7 @@ impl Engine {
         let request = self.requests.remove(&id).expect("just seen");
         self.volumes[request.volume].counters.upper_pending -= 1;
         self.touch(request.volume);
+        self.client_answered(request.since);
         let result = match (request.error, request.read) {
             (Some(error), _) => Err(error),
             (None, Some(read)) => Ok(read.into_bytes()),

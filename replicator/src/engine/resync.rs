@@ -4,7 +4,8 @@
 //! takes a place in its local order for the read, and locks the range against its own clients
 //! from the request until the data stands in the link's queue. Locks stop only what has no number
 //! yet; mirrored writes and resync data take their place in arrival order. So a resync block never
-//! overwrites newer data.
+//! overwrites newer data. What was asked for comes in pieces: runs of zeros travel as a word, and what
+//! the target has already as another, see `csums`.
 //!
 //! A bit is cleared by an acknowledgement of data, never by a decision: at the target after a
 //! flush, at the source when the target has said so.
@@ -22,13 +23,14 @@
 //! ```
 
 use super::Engine;
+use super::csums::{ResyncRead, pieces};
 use super::superblock::Then;
-use super::volume::Work;
+use super::volume::{Minted, Work};
 use crate::effect::Effects;
 use crate::handler::Handler;
-use crate::input::LinkEpoch;
+use crate::options::OnIoError;
 use crate::status::ResyncStatus;
-use crate::wire::{Message, ResyncStep};
+use crate::wire::{Content, Message, ResyncStep};
 use bytes::Bytes;
 use metadata::{Generations, rle};
 use types::mutation::{self, Mutation};
@@ -63,26 +65,39 @@ pub(super) struct Target {
     source: Box<Generations>,
     /// Blocks before this one have been asked for in this round.
     cursor: u64,
-    /// What was asked for and has not come yet.
-    asked: Vec<ByteRange>,
+    /// What was asked for and has not come yet, and when.
+    asked: Vec<(ByteRange, Request)>,
     /// What has come and is not written yet.
-    writing: Vec<ByteRange>,
+    writing: Vec<(ByteRange, Request)>,
     /// Blocks that the source could not read: what is marked then is not looked for once more, until
     /// the next connection.
     failed: u64,
     finished_sent: bool,
     adopting: bool,
+    /// One of the nodes was Primary and crashed.
+    follows_crash: bool,
+    /// Bytes that were the same already.
+    same_bytes: u64,
+}
+
+/// A request of a target. Its parts come one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Request {
+    whole: ByteRange,
+    since: Time,
 }
 
 impl Target {
-    /// Nothing if that was not asked for; else it counts as come.
-    fn take(&mut self, range: ByteRange) -> Option<&mut Self> {
-        let at = self.asked.iter().position(|asked| *asked == range)?;
-        self.asked.swap_remove(at);
-        Some(self)
+    /// Nothing if that was not asked for; else it counts as come, and the rest of what it was asked
+    /// for with is still to come.
+    fn take(&mut self, part: ByteRange) -> Option<(ByteRange, Request)> {
+        let at = self.asked.iter().position(|(asked, _)| asked.contains(part))?;
+        let (open, request) = self.asked.swap_remove(at);
+        self.asked.extend(open.subtract(part).map(|rest| (rest, request)));
+        Some((open, request))
     }
 
-    pub(super) fn new(source: Generations) -> Self {
+    pub(super) fn new(source: Generations, follows_crash: bool) -> Self {
         Self {
             source: Box::new(source),
             cursor: 0,
@@ -91,6 +106,8 @@ impl Target {
             failed: 0,
             finished_sent: false,
             adopting: false,
+            follows_crash,
+            same_bytes: 0,
         }
     }
 }
@@ -104,6 +121,49 @@ impl Sync {
         matches!(self.side, SyncSide::Target(_))
     }
 
+    /// Whether something is on its way to this node.
+    pub(super) fn is_open(&self) -> bool {
+        match &self.side {
+            SyncSide::Target(target) => !target.asked.is_empty() || !target.writing.is_empty(),
+            SyncSide::Source => false,
+        }
+    }
+
+    /// Whether one of the nodes was Primary and crashed: most of what is marked may be the same.
+    pub(super) fn follows_crash(&self) -> bool {
+        matches!(&self.side, SyncSide::Target(target) if target.follows_crash)
+    }
+
+    /// Whether that is to come, all of it.
+    pub(super) fn asks_for(&mut self, range: ByteRange) -> bool {
+        self.target().is_some_and(|target| target.asked.iter().any(|(asked, _)| *asked == range))
+    }
+
+    /// Whether the copy here is about to count as UpToDate.
+    pub(super) fn is_adopting(&self) -> bool {
+        matches!(&self.side, SyncSide::Target(target) if target.adopting)
+    }
+
+    /// Something is marked while the copy was about to count as UpToDate: that is not so, and the
+    /// resync goes on. Whether it was.
+    pub(super) fn stop_adopting(&mut self) -> bool {
+        self.target().is_some_and(|target| {
+            target.finished_sent &= !target.adopting;
+            std::mem::take(&mut target.adopting)
+        })
+    }
+
+    /// What is said of it at its end.
+    pub(super) fn outcome(&self) -> String {
+        match &self.side {
+            SyncSide::Target(target) if target.same_bytes > 0 => {
+                let kib = target.same_bytes >> 10;
+                format!("resync done; {kib} KiB of it were the same already")
+            }
+            _ => "resync done".to_owned(),
+        }
+    }
+
     fn target(&mut self) -> Option<&mut Target> {
         match &mut self.side {
             SyncSide::Target(target) => Some(target),
@@ -113,35 +173,58 @@ impl Sync {
 }
 
 impl Engine {
-    /// Asks for what the window has room for; ends the resync when nothing is left.
+    /// Asks for what there is room for; ends the resync when nothing is left.
     pub(super) fn pump_target(&mut self, v: usize, out: &mut Effects) {
-        let (window, largest) =
-            (self.config.options.resync_window, self.config.options.resync_request);
         let vol = &mut self.volumes[v];
         if !vol.joined() || vol.meta.is_none() {
             return;
         }
+        let mut rests = false;
         loop {
             let vol = &mut self.volumes[v];
-            let size = vol.size;
             let Some(target) = vol.sync.as_mut().and_then(Sync::target) else { return };
             let open = target.asked.iter().chain(&target.writing);
-            let asked: u64 = open.map(|range| range.len).sum();
-            if asked >= window || target.adopting {
+            let open: u64 = open.map(|(range, _)| range.len).sum();
+            if target.adopting || self.is_sync_paused(v) {
                 break;
             }
-            let from = target.cursor;
-            let Some(run) = vol.next_wanted(from, largest / BLOCK_BYTES) else { break };
-            let bytes = run.bytes();
-            let range = ByteRange::between(bytes.offset, bytes.end().min(size));
-            let volume = vol.id;
-            let target = vol.sync.as_mut().and_then(Sync::target).expect("just seen");
-            target.cursor = run.end;
-            target.asked.push(range);
-            vol.locks.push(range);
-            self.send(Message::ResyncRequest { volume, range }, out);
+            let Some((room, largest)) = self.resync_room(v, open) else {
+                rests = open == 0;
+                break;
+            };
+            if !self.ask_next(v, room.min(largest), out) {
+                break;
+            }
+        }
+        // What stands still for a moment is no reason to flush.
+        if rests && self.volumes[v].dirty_blocks() > self.volumes[v].durable.clear_backlog() {
+            return self.flush_for_clears(v, false, out);
         }
         self.end_round(v, out);
+    }
+
+    /// Asks for the next marked blocks, at least one and at most so many bytes; false if there is
+    /// none.
+    fn ask_next(&mut self, v: usize, most: u64, out: &mut Effects) -> bool {
+        let vol = &mut self.volumes[v];
+        let (volume, size, now) = (vol.id, vol.size, self.now);
+        let target = vol.sync.as_mut().and_then(Sync::target).expect("this node is the target");
+        let from = target.cursor;
+        let Some(run) = vol.next_wanted(from, (most / BLOCK_BYTES).max(1)) else { return false };
+        let bytes = run.bytes();
+        let range = ByteRange::between(bytes.offset, bytes.end().min(size));
+        let target = vol.sync.as_mut().and_then(Sync::target).expect("just seen");
+        target.cursor = run.end;
+        target.asked.push((range, Request { whole: range, since: now }));
+        vol.locks.push(range);
+        self.resync_asked(v, range);
+        match (self.csums(v), self.link_epoch()) {
+            (Some(digest), Some(epoch)) => {
+                self.place(v, range, Work::ResyncOwn(range, epoch, digest), out);
+            }
+            _ => self.send(Message::ResyncRequest { volume, range, known: None }, out),
+        }
+        true
     }
 
     /// All has been asked for and is written: flush, look again, and end when nothing is marked.
@@ -171,13 +254,8 @@ impl Engine {
     }
 
     /// The source's side of a request: its place in the order is taken now.
-    pub(super) fn on_resync_request(
-        &mut self,
-        v: usize,
-        epoch: LinkEpoch,
-        range: ByteRange,
-        out: &mut Effects,
-    ) {
+    pub(super) fn on_resync_request(&mut self, v: usize, read: ResyncRead, out: &mut Effects) {
+        let range = read.range;
         let vol = &mut self.volumes[v];
         let source = matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. }));
         if range.end() > vol.size || vol.sync.is_some() && !source {
@@ -192,22 +270,23 @@ impl Engine {
             vol.helping.push(range);
         }
         vol.locks.push(range);
-        self.place(v, range, Work::ResyncRead(range, epoch), out);
+        self.place(v, range, Work::ResyncRead(read), out);
     }
 
     pub(super) fn resync_read_done(
         &mut self,
         v: usize,
-        epoch: LinkEpoch,
-        range: ByteRange,
+        read: &ResyncRead,
         data: Option<Bytes>,
         out: &mut Effects,
     ) {
-        let current = self.link_epoch() == Some(epoch);
+        let range = read.range;
+        let current = self.link_epoch() == Some(read.epoch);
+        self.resync_disturbs(v);
         let vol = &mut self.volumes[v];
         vol.unlock(range);
         let source = matches!(vol.sync, Some(Sync { side: SyncSide::Source, .. }));
-        let helped = vol.helping.iter().position(|helping| *helping == range);
+        let helped = vol.helping.iter().position(|helping| current && *helping == range);
         let helped = helped.map(|at| vol.helping.swap_remove(at)).is_some();
         // What was asked for by an older link was read before writes that the target sends again
         // by this one: it would overwrite them there.
@@ -220,46 +299,79 @@ impl Engine {
             return self.send(Message::ResyncFailed { volume, range }, out);
         };
         vol.counters.read_bytes += range.len;
-        vol.counters.sent_bytes += range.len;
-        vol.resync_bytes += if helped { 0 } else { range.len };
-        let data = (!is_zero(&data)).then_some(data);
-        self.send(Message::ResyncData { volume, range, data }, out);
+        let compares = self.config.options.on_io_error != OnIoError::PassOn;
+        let known = read.known.as_ref().filter(|_| compares);
+        // A repair is one write.
+        let parts = match helped {
+            true => vec![(range, Content::Data(data))],
+            false => pieces(range, &data, known),
+        };
+        for (range, content) in parts {
+            let bytes = if content == Content::Same { 0 } else { range.len };
+            let vol = &mut self.volumes[v];
+            vol.counters.sent_bytes += bytes;
+            vol.resync_bytes += if helped { 0 } else { bytes };
+            self.send(Message::ResyncData { volume, range, content }, out);
+        }
     }
 
     pub(super) fn on_resync_data(
         &mut self,
         v: usize,
         range: ByteRange,
-        data: Option<Bytes>,
+        content: Content,
         out: &mut Effects,
     ) {
         let vol = &mut self.volumes[v];
-        if vol.is_repair(range) {
+        if vol.is_repair(range) && content != Content::Same {
             vol.counters.received_bytes += range.len;
-            return self.place(v, range, Work::ResyncWrite(range, data), out);
+            return self.place(v, range, Work::ResyncWrite(range, content), out);
         }
-        let target = vol.sync.as_mut().and_then(Sync::target);
-        let Some(target) = target.and_then(|target| target.take(range)) else {
-            return self.protocol_error("resync data that was not asked for", out);
+        let same = content == Content::Same;
+        let asked = vol.sync.as_mut().and_then(Sync::target).and_then(|target| {
+            let (open, request) = target.take(range)?;
+            target.writing.push((range, request));
+            target.same_bytes += if same { range.len } else { 0 };
+            Some(open)
+        });
+        let Some(open) = asked else {
+            return self.not_asked_for(v, out);
         };
-        target.writing.push(range);
-        vol.counters.received_bytes += range.len;
-        vol.resync_bytes += range.len;
-        self.place(v, range, Work::ResyncWrite(range, data), out);
+        vol.split_lock(open, range);
+        let bytes = if same { 0 } else { range.len };
+        vol.counters.received_bytes += bytes;
+        vol.resync_bytes += bytes;
+        self.place(v, range, Work::ResyncWrite(range, content), out);
     }
 
     pub(super) fn resync_write_done(&mut self, v: usize, range: ByteRange, failed: bool) {
         let vol = &mut self.volumes[v];
         vol.unlock(range);
         let size = vol.size;
-        if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
-            target.writing.retain(|writing| *writing != range);
-        }
+        let target = vol.sync.as_mut().and_then(Sync::target);
+        // The pace is that of whole requests.
+        let done = target.and_then(|target| {
+            let at = target.writing.iter().position(|(writing, _)| *writing == range)?;
+            let (_, request) = target.writing.swap_remove(at);
+            let mut open = target.asked.iter().chain(&target.writing);
+            open.all(|(_, other)| *other != request).then_some(request)
+        });
         // A session that ended meanwhile has forgotten what it wanted to clear: so does this.
         if !failed && vol.sync.is_some() && !vol.session.ended {
             vol.durable.clear_later(whole_blocks(range, size));
         }
+        if let Some(Request { whole, since }) = done {
+            self.resync_written(v, whole, since);
+        }
         self.touch(v);
+    }
+
+    /// Data that nobody here has asked for, or not any more: it was given up when the peer said that its
+    /// disk is gone.
+    fn not_asked_for(&mut self, v: usize, out: &mut Effects) {
+        if !self.volumes[v].peer_is_bare() {
+            self.protocol_error("resync data that was not asked for", out);
+        }
     }
 
     pub(super) fn on_resync_failed(&mut self, v: usize, range: ByteRange, out: &mut Effects) {
@@ -269,10 +381,14 @@ impl Engine {
             return self.repair_done(v, range, true);
         }
         let target = vol.sync.as_mut().and_then(Sync::target);
-        let Some(target) = target.and_then(|target| target.take(range)) else {
-            return self.protocol_error("an answer to what was not asked for", out);
+        let asked = target.and_then(|target| {
+            target.failed += range.blocks().len();
+            target.take(range)
+        });
+        let Some((open, _)) = asked else {
+            return self.not_asked_for(v, out);
         };
-        target.failed += range.blocks().len();
+        vol.split_lock(open, range);
         vol.unlock(range);
         self.touch(v);
     }
@@ -315,9 +431,16 @@ impl Engine {
         };
         match (step, &mut sync.side) {
             (ResyncStep::Finished, SyncSide::Source) => {
+                if mutation::on(Mutation::LateMarkForgotten) {
+                    vol.metadata().bitmap.clear_all();
+                }
                 if vol.dirty_blocks() > 0 {
                     // Late marks: the target has to fetch these too.
                     return self.send_bitmap(v, out);
+                }
+                if vol.minted != Minted::No {
+                    // The target would adopt what was the generation when they met.
+                    return self.meet_anew(v, "writes have failed at the peer meanwhile", out);
                 }
                 // From the confirmation on the target may have a good copy, also if its word does not
                 // come through: it must not count as fenced.
@@ -328,8 +451,11 @@ impl Engine {
                 }
             }
             (ResyncStep::Confirmed, SyncSide::Target(target)) if target.finished_sent => {
-                if vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0) {
-                    return;
+                let late = vol.meta.as_ref().is_some_and(|meta| meta.bitmap.weight() > 0);
+                if late && !mutation::on(Mutation::LateMarkForgotten) {
+                    // Asked again when that is copied, too.
+                    target.finished_sent = false;
+                    return self.touch(v);
                 }
                 target.adopting = true;
                 let source = target.source.clone();
@@ -346,8 +472,17 @@ impl Engine {
                 self.set_replication(v, ReplicationState::Established, "resync done", out);
                 self.pump_unfence(out);
             }
+            (ResyncStep::Adopted, SyncSide::Source) => {
+                self.meet_anew(v, "a write has failed here as the resync ended", out);
+            }
             _ => self.protocol_error("a step of a resync out of turn", out),
         }
+    }
+
+    /// What was agreed on is no longer so: the verdict is to be taken again.
+    pub(super) fn meet_anew(&mut self, v: usize, why: &str, out: &mut Effects) {
+        self.volumes[v].session.ended = true;
+        self.renegotiate(why, out);
     }
 
     /// The target may call its copy UpToDate, if nothing was marked meanwhile.
@@ -384,13 +519,20 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let volume = vol.id;
         let joined = vol.joined();
-        vol.sync = None;
+        let stopped = vol.sync.as_mut().and_then(Sync::target).is_some_and(|it| !it.adopting);
+        let degraded = vol.meta.as_ref().is_some_and(|meta| !meta.superblock.flags.consistent);
+        if stopped || degraded {
+            // A write has failed meanwhile.
+            return self.touch(v);
+        }
+        let ended = vol.sync.take();
+        let outcome = ended.map_or_else(|| "resync done".to_owned(), |sync| sync.outcome());
         self.save_bitmap(v, None, out);
-        self.set_disk(v, DiskState::UpToDate, "resync done", out);
+        self.set_disk(v, DiskState::UpToDate, &outcome, out);
         self.run_handler(Handler::AfterResyncTarget, Some(v), out);
         if joined {
             self.send(Message::ResyncEnd { volume, step: ResyncStep::Adopted }, out);
-            self.set_replication(v, ReplicationState::Established, "resync done", out);
+            self.set_replication(v, ReplicationState::Established, &outcome, out);
         }
     }
 
@@ -462,8 +604,10 @@ impl Engine {
         let writing: Vec<ByteRange> = vol
             .work
             .values()
-            .filter_map(|unit| match unit.work {
-                Work::ResyncWrite(range, _) | Work::ResyncRead(range, _) => Some(range),
+            .filter_map(|unit| match &unit.work {
+                Work::ResyncWrite(range, _) | Work::ResyncOwn(range, ..) => Some(*range),
+                Work::ResyncRead(read) => Some(read.range),
+                Work::VerifyRead(read) => read.lock(),
                 Work::Local(_) | Work::Mirror(_) => None,
             })
             .collect();
@@ -472,11 +616,11 @@ impl Engine {
         for range in free {
             vol.unlock(range);
         }
-        vol.repairs.retain(|range| writing.contains(range));
+        vol.repairs.give_up(&writing);
         vol.helping.clear();
         if let Some(target) = vol.sync.as_mut().and_then(Sync::target) {
             target.asked.clear();
-            target.writing.retain(|range| writing.contains(range));
+            target.writing.retain(|(range, _)| writing.contains(range));
             target.cursor = 0;
             target.finished_sent = false;
         }
@@ -517,10 +661,4 @@ fn whole_blocks(range: ByteRange, size: u64) -> BlockRange {
         return padded.whole_blocks();
     }
     range.whole_blocks()
-}
-
-/// Whether all bytes are zero: such blocks travel as a word.
-fn is_zero(data: &[u8]) -> bool {
-    let words = data.chunks_exact(16);
-    words.remainder().iter().all(|byte| *byte == 0) && words.into_iter().all(|w| w == [0; 16])
 }

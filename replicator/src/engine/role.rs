@@ -8,6 +8,7 @@ use super::superblock::Then;
 use super::volume::{Minted, Mode, Quiet, has_data};
 use super::write::DiskPart;
 use crate::effect::{Effects, Refusal, RefusalKind};
+use crate::input::Command;
 use crate::wire::Message;
 use metadata::GenerationId;
 use types::mutation::{self, Mutation};
@@ -158,9 +159,10 @@ impl Engine {
             if force && vol.disk != DiskState::UpToDate && !peer_good {
                 self.force_up_to_date(v, out);
             }
+            let usable = self.usable(v);
             let vol = &mut self.volumes[v];
             if vol.size == 0 {
-                vol.size = vol.metadata().layout.data_bytes();
+                vol.size = usable;
             }
             vol.clip_marks();
             let (size, joined) = (vol.size, vol.joined());
@@ -188,9 +190,10 @@ impl Engine {
         if !self.session_open(v) {
             self.end_session(v);
         }
+        let usable = self.usable(v);
         let vol = &mut self.volumes[v];
         if vol.size == 0 {
-            vol.size = vol.metadata().layout.data_bytes();
+            vol.size = usable;
         }
         let superblock = &mut vol.metadata().superblock;
         superblock.generations.force(id, node, now);
@@ -244,7 +247,7 @@ impl Engine {
     }
 
     pub(super) fn role_request_lost(&mut self) {
-        if let Some(Running { stage, .. }) = self.running.as_mut()
+        if let Some(Running { stage, command: Command::Promote { .. }, .. }) = self.running.as_mut()
             && matches!(stage, Stage::Asked(_) | Stage::Granted)
         {
             *stage = Stage::Start;

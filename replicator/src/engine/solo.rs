@@ -4,6 +4,7 @@
 
 use super::Engine;
 use super::durable::FlushThen;
+use super::new_uuid::NEW_CURRENT_UUID;
 use super::superblock::Then;
 use super::volume::{Minted, Mode, has_data};
 use super::write::PeerPart;
@@ -53,6 +54,10 @@ impl Engine {
         self.give_up_peer_reads(v, out);
         // What the peer began and is here is settled too, once that cannot be taken back: a copy
         // that somebody has read from must not be overruled by one that never had it.
+        if mutation::on(Mutation::EarlyNoGeneration) && self.owes_only_answers(v) {
+            self.end_session(v);
+            self.cover_marked(v, out);
+        }
         let vol = &self.volumes[v];
         if !vol.local.is_empty() || vol.holds_for_peer() {
             self.go_on_alone(v, "the peer is lost and did not answer all writes", out);
@@ -66,9 +71,13 @@ impl Engine {
         self.volumes[v].mode = Mode::Alone;
         self.give_up_peer_reads(v, out);
         self.fail_held(v, out);
+        let owes = self.owes_answers(v);
         self.end_session(v);
         self.fail_marked(v, out);
         self.fail_flushes(v, out);
+        if owes {
+            self.go_on_alone(v, "it was answered that the peer has not got", out);
+        }
         self.touch(v);
     }
 
@@ -121,8 +130,8 @@ impl Engine {
         } else {
             self.end_session(v);
         }
-        if !there {
-            self.hello_is_stale(out);
+        if !there && !self.drains_without_session(v) {
+            self.hello_is_stale("a session has ended meanwhile", out);
         }
         // First what is here already: a write that both nodes have must not be lost with the cache
         // of the one whose generation prevails.
@@ -139,12 +148,13 @@ impl Engine {
         let (node, now) = (self.config.node, self.now);
         let vol = &mut self.volumes[v];
         let superblock = &mut vol.metadata().superblock;
-        let why =
-            if superblock.generations.bitmap.id.is_set() || superblock.peer_disk_incarnation != 0 {
-                Cause::PeerLost
-            } else {
-                Cause::PromotedAlone
-            };
+        let met =
+            superblock.generations.bitmap.id.is_set() || superblock.peer_disk_incarnation != 0;
+        let why = match met {
+            _ if cause == NEW_CURRENT_UUID => Cause::NewCurrent,
+            true => Cause::PeerLost,
+            false => Cause::PromotedAlone,
+        };
         if !mutation::on(Mutation::NoGeneration) {
             superblock.generations.go_solo(id, why, node, now);
             superblock.newest_exposed = id;
@@ -166,7 +176,7 @@ impl Engine {
             lost.clear();
         }
         for write in vol.local.values_mut() {
-            if write.seq != 0 {
+            if write.seq != 0 && !(write.answered && mutation::on(Mutation::EarlyUnmarked)) {
                 lost.push(write.range);
             }
             if matches!(write.peer, PeerPart::Pending { .. }) {
@@ -186,6 +196,7 @@ impl Engine {
         vol.durable.end_sending();
         vol.log.end_session();
         vol.counters.pending = 0;
+        vol.unanswered = 0;
         vol.durable.end_receiving();
         self.forget_mirrors(v);
     }

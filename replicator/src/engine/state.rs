@@ -70,6 +70,8 @@ impl Engine {
         vol.replication = new;
         vol.touched = true;
         if old != new {
+            // A verify of another volume may have waited for the end of a resync.
+            self.touch_all();
             let cause = cause.to_owned();
             out.push(Effect::Event(Event::Replication { volume, old, new, cause }));
         }
@@ -78,6 +80,7 @@ impl Engine {
     /// The peer says what its copy is now.
     pub(super) fn on_peer_disk(&mut self, v: usize, disk: DiskState, out: &mut Effects) {
         self.set_peer_disk(v, disk, out);
+        self.volumes[v].growing.let_go();
         if disk == DiskState::Outdated {
             self.peer_is_known_bad(v, out);
         }
@@ -92,7 +95,7 @@ impl Engine {
         }
         self.give_up_peer_reads(v, out);
         self.volumes[v].helping.clear();
-        self.volumes[v].repairs.clear();
+        self.give_up_repairs(v);
         if !self.volumes[v].local.is_empty() {
             self.go_on_alone(v, "the peer's disk is gone", out);
         }

@@ -14,6 +14,8 @@ pub(super) enum MetaUse {
     Log,
     /// Pages of the bitmap.
     Bitmap,
+    /// A step of moving all of it.
+    Move,
 }
 
 /// What goes on when the superblock is durable.
@@ -35,6 +37,10 @@ pub(super) enum Then {
     Outdated,
     /// A target of a resync does not count as fenced any more: it may call its copy UpToDate.
     Confirmed,
+    /// The first resync is left out, as the peer has ordered.
+    SkippedSync,
+    /// A new size counts.
+    Grown,
 }
 
 /// Versions of one superblock.
@@ -51,6 +57,16 @@ impl Saves {
         !self.running && self.saved == self.wanted
     }
 
+    /// The superblock is written by somebody else for a while.
+    pub(super) fn occupy(&mut self) {
+        self.running = true;
+    }
+
+    /// That is over; what was wanted meanwhile can be saved.
+    pub(super) fn release(&mut self) {
+        self.running = false;
+    }
+
     pub(super) fn take_waiters(&mut self) -> Vec<Then> {
         self.running = false;
         self.saved = self.wanted;
@@ -63,6 +79,7 @@ impl Engine {
         let id = MetaOpId(self.next_op);
         self.next_op += 1;
         self.meta_ops.insert(id, (v, what));
+        self.started.insert(id.0, (v, self.now));
         id
     }
 
@@ -75,7 +92,7 @@ impl Engine {
         self.start_save(v, out);
     }
 
-    fn start_save(&mut self, v: usize, out: &mut Effects) {
+    pub(super) fn start_save(&mut self, v: usize, out: &mut Effects) {
         let vol = &mut self.volumes[v];
         if vol.saves.running || vol.saves.saved == vol.saves.wanted || vol.meta.is_none() {
             return;
@@ -119,6 +136,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Some((v, what)) = self.meta_ops.remove(&id) else { return };
+        self.started.remove(&id.0);
         self.touch(v);
         self.pump_leaving(v, out);
         if let Err(error) = result {
@@ -130,6 +148,7 @@ impl Engine {
         }
         match what {
             MetaUse::Log => self.on_log_durable(v, out),
+            MetaUse::Move => self.go_on_moving(v, out),
             MetaUse::Bitmap => {
                 self.volumes[v].log.bitmap_saving = false;
                 self.pump_parked_mirrors(v, out);
@@ -146,6 +165,9 @@ impl Engine {
                     waiters.into_iter().partition(|(wanted, _)| *wanted <= version);
                 saves.waiters = waiting;
                 self.start_save(v, out);
+                if self.volumes[v].saves.is_idle() {
+                    self.show_size(v, out);
+                }
                 for (_, then) in ready {
                     self.saved_then(v, then, out);
                 }
@@ -162,6 +184,8 @@ impl Engine {
             Then::Adopted => self.on_adopted(v, out),
             Then::Degraded => self.lack_is_known(v, out),
             Then::Confirmed => self.confirm(v, out),
+            Then::SkippedSync => self.on_sync_skipped(v, out),
+            Then::Grown => self.on_grown(v, out),
             Then::Outdated => {
                 self.tell_outdated(v, out);
                 self.outdate_saved();

@@ -1,18 +1,27 @@
 //! What an engine remembers of one volume.
 
+use super::congestion::Ahead;
+use super::csums::ResyncRead;
 use super::durable::Durability;
 use super::log::LogUse;
 use super::mirror::MirrorWrite;
 use super::order::{Order, UnitId};
-use super::read::HeldRead;
+use super::pace::Pace;
+use super::pause::SyncControl;
+use super::read::{HeldRead, Reader};
+use super::repair::Repairs;
+use super::resize::Growing;
 use super::resync::Sync;
 use super::superblock::Saves;
+use super::verify::{Verify, VerifyRead};
 use super::write::{LocalWrite, PeerPart, Piece, WriteId};
+use crate::digest::Digest;
 use crate::effect::DiskOp;
 use crate::input::{LinkEpoch, RequestId};
-use crate::status::Counters;
+use crate::status::{Counters, VerifyReport};
+use crate::wire::Content;
 use bytes::Bytes;
-use metadata::Metadata;
+use metadata::{GenerationId, Metadata};
 use std::collections::{BTreeMap, VecDeque};
 use types::mutation::{self, Mutation};
 use types::{ByteRange, DiskState, ReplicationState, Time, VolumeId, blocks_of};
@@ -52,6 +61,8 @@ pub(super) struct Session {
     pub peer_incarnation: u64,
     /// A solo write may have been answered, or the disk changed: never to be resumed.
     pub ended: bool,
+    /// The peer was left Behind in it: what was answered since is not sent, so it is not resumed.
+    pub lags: bool,
     /// The number of the next write of this node.
     pub next_seq: u64,
     /// The highest number received from the peer.
@@ -62,6 +73,11 @@ impl Session {
     /// Whether this node could go on in it.
     pub(super) fn resumable(&self) -> bool {
         self.id != 0 && (!self.ended || mutation::on(Mutation::ResumeAfterSolo))
+    }
+
+    /// Whether the peer is told that this node can go on in it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.resumable() && !self.lags
     }
 }
 
@@ -84,10 +100,21 @@ pub(super) enum Work {
     Local(WriteId),
     /// A write of the peer, by its number.
     Mirror(u64),
-    /// Reading for the peer's resync, asked for by that link.
-    ResyncRead(ByteRange, LinkEpoch),
+    /// Reading for the peer's resync.
+    ResyncRead(ResyncRead),
+    /// Reading what is here before the peer is asked for it, by that link.
+    ResyncOwn(ByteRange, LinkEpoch, Digest),
     /// Writing what the peer sent for our resync.
-    ResyncWrite(ByteRange, Option<Bytes>),
+    ResyncWrite(ByteRange, Content),
+    /// Reading what a verify compares.
+    VerifyRead(VerifyRead),
+}
+
+impl Work {
+    /// Whether the disk is left as it is.
+    pub(super) const fn only_reads(&self) -> bool {
+        matches!(self, Self::ResyncRead(_) | Self::ResyncOwn(..) | Self::VerifyRead(_))
+    }
 }
 
 /// One place in the local order, and the disk operations that it has still to start.
@@ -137,16 +164,22 @@ pub(super) struct Volume {
     /// Pieces that met a lock.
     pub locked: Vec<Piece>,
     /// What the local disk could not read, on its way from the peer: read there until it is written.
-    pub repairs: Vec<ByteRange>,
+    pub repairs: Repairs,
     /// What the peer's disk could not read, being read for it.
     pub helping: Vec<ByteRange>,
     /// Reads that need the peer and do not have it just now.
     pub parked_reads: Vec<RequestId>,
+    /// Pieces of reads that the peer is not asked for before it has what was answered there.
+    pub parked_pieces: Vec<(Reader, ByteRange)>,
 
     /// This node's writes that are not settled.
     pub local: BTreeMap<WriteId, LocalWrite>,
     /// Those of the session, by number.
     pub by_seq: BTreeMap<u64, WriteId>,
+    /// Bytes of writes that were sent and are not answered.
+    pub unanswered: u64,
+    /// Why this node does not replicate although the peer is there: the link was congested.
+    pub ahead: Option<Ahead>,
     /// The peer's writes that are not settled, by number.
     pub mirror: BTreeMap<u64, MirrorWrite>,
     /// Where writes of the peer were not settled when their session ended. Whoever reads there sees
@@ -167,8 +200,28 @@ pub(super) struct Volume {
     /// What it was when the disk was attached, until a session begins with it.
     pub found_sequence: Option<u64>,
     pub sync: Option<Sync>,
+    pub pace: Pace,
+    pub control: SyncControl,
+    /// `read-balancing round-robin`: the last read went to the peer.
+    pub remote_turn: bool,
+    /// The generation of two fresh disks that hold the same, until both have it.
+    pub skipping: Option<GenerationId>,
+    /// The order of the peer by which that is made durable here.
+    pub skipped: Option<(LinkEpoch, u64)>,
     /// Bytes that the running or last resync has carried.
     pub resync_bytes: u64,
+    /// The running verify.
+    pub verify: Option<Verify>,
+    /// How the last one ended.
+    pub verify_report: Option<VerifyReport>,
+    /// The last verify of the peer that has ended here: what is still asked for it is too late.
+    pub verify_refused: u64,
+    /// The link by which the peer was told that, or told it itself.
+    pub verify_refused_by: Option<LinkEpoch>,
+    /// The session in which a verify has found differences, which are marked.
+    pub verify_found_in: u64,
+    /// `verify-interval` begins none before.
+    pub verify_not_before: Time,
     pub counters: Counters,
     /// The disk was let go, and the driver is to be told once nothing is under way on it.
     pub leaving: bool,
@@ -183,6 +236,10 @@ pub(super) struct Volume {
     pub went_on_without_disk: bool,
     /// This Primary's clients have seen data here that turned out to be old.
     pub clients_saw_old: bool,
+    /// What clients are still told of the size, until the larger one is durable.
+    pub shown_size: Option<u64>,
+    /// How far it is with growing.
+    pub growing: Growing,
     /// Something happened: look what may go on.
     pub touched: bool,
 }
@@ -205,11 +262,14 @@ impl Volume {
             queue: VecDeque::new(),
             locks: Vec::new(),
             locked: Vec::new(),
-            repairs: Vec::new(),
+            repairs: Repairs::default(),
             helping: Vec::new(),
             parked_reads: Vec::new(),
+            parked_pieces: Vec::new(),
             local: BTreeMap::new(),
             by_seq: BTreeMap::new(),
+            unanswered: 0,
+            ahead: None,
             mirror: BTreeMap::new(),
             ghosts: Vec::new(),
             unmarked: Vec::new(),
@@ -221,7 +281,18 @@ impl Volume {
             durable_sequence: 0,
             found_sequence: None,
             sync: None,
+            pace: Pace::new(),
+            control: SyncControl::new(),
+            remote_turn: false,
+            skipping: None,
+            skipped: None,
             resync_bytes: 0,
+            verify: None,
+            verify_report: None,
+            verify_refused: 0,
+            verify_refused_by: None,
+            verify_found_in: 0,
+            verify_not_before: Time(0),
             counters: Counters::default(),
             leaving: false,
             attaching: false,
@@ -229,6 +300,8 @@ impl Volume {
             clients_since_loss: false,
             went_on_without_disk: false,
             clients_saw_old: false,
+            shown_size: None,
+            growing: Growing::default(),
             touched: false,
         }
     }
@@ -250,7 +323,7 @@ impl Volume {
     /// Whether the peer's disk takes our writes. The one place where that is decided; a write
     /// samples it once.
     pub(super) fn replicates(&self) -> bool {
-        self.joined() && has_data(self.peer_disk)
+        self.joined() && has_data(self.peer_disk) && self.ahead.is_none()
     }
 
     pub(super) fn metadata(&mut self) -> &mut Metadata {
@@ -306,6 +379,14 @@ impl Volume {
     pub(super) fn is_locked(&self, range: ByteRange) -> bool {
         let ignored = mutation::on(Mutation::ResyncUnlocked);
         !ignored && self.locks.iter().any(|lock| lock.overlaps(range))
+    }
+
+    /// A part of what is locked goes on by itself.
+    pub(super) fn split_lock(&mut self, whole: ByteRange, part: ByteRange) {
+        if let Some(at) = self.locks.iter().position(|lock| *lock == whole) {
+            self.locks.swap_remove(at);
+            self.locks.extend(whole.subtract(part).chain([part]));
+        }
     }
 
     /// Gives a range back to the clients: what met the lock is tried again, before newer pieces.

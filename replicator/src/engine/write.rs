@@ -72,6 +72,10 @@ pub(super) struct LocalWrite {
     /// What its client is told if it fails.
     pub error: IoError,
     pub peer: PeerPart,
+    /// The peer has said that it has come in.
+    pub received: bool,
+    /// It is answered although the peer has not written it.
+    pub answered: bool,
     /// A concurrent write of the peer, who is the arbiter, prevailed.
     pub lost_conflict: bool,
     /// The session that ended before the peer had answered it, and its number there.
@@ -84,7 +88,8 @@ impl Engine {
     pub(super) fn admits(&self, v: usize) -> bool {
         let vol = &self.volumes[v];
         let waits = matches!(vol.mode, Mode::Waiting { .. });
-        !self.link_holds() && !vol.attaching && !waits && !self.is_suspended_by_user()
+        let still = vol.joined() && vol.growing.holds_still();
+        !self.link_holds() && !vol.attaching && !waits && !still && !self.is_suspended_by_user()
     }
 
     /// Numbers what can be numbered.
@@ -100,7 +105,7 @@ impl Engine {
                 }
                 continue;
             }
-            let suspends = self.suspends(v);
+            let (suspends, congested) = (self.suspends(v), self.is_congested(v));
             let vol = &mut self.volumes[v];
             if vol.is_locked(piece.range) {
                 vol.locked.push(piece);
@@ -112,6 +117,11 @@ impl Engine {
             } else if vol.takes_writes() && !vol.log.use_extent(vol.meta.as_mut(), piece.range) {
                 vol.counters.al_misses += u64::from(!piece.waited);
                 vol.log.wait(Piece { waited: true, ..piece });
+            } else if congested {
+                self.volumes[v].queue.push_front(piece);
+                if !self.meet_congestion(v, out) {
+                    return;
+                }
             } else if vol.replicates() && !vol.durable.has_room(piece.range.len, limit) {
                 // The peer is asked to make durable what it has.
                 vol.queue.push_front(piece);
@@ -138,6 +148,7 @@ impl Engine {
             vol.session.next_seq += 1;
             vol.by_seq.insert(seq, id);
             vol.durable.sent(range.len);
+            vol.unanswered += range.len;
             vol.counters.pending += 1;
         } else if !mutation::on(Mutation::NeitherSentNorMarked) {
             vol.mark(range);
@@ -159,6 +170,8 @@ impl Engine {
             disk,
             error: IoError::Io,
             peer,
+            received: false,
+            answered: false,
             lost_conflict: false,
             lost_in: None,
             lost_seq: 0,
@@ -216,8 +229,15 @@ impl Engine {
         if !matches!(write.peer, PeerPart::Pending { .. }) {
             return;
         }
+        if kind == AckKind::Received {
+            write.received = true;
+            return self.try_settle(v, id, out);
+        }
         vol.counters.pending -= 1;
+        vol.unanswered -= write.range.len;
+        let link_has_room = self.config.options.congestion_fill > 0;
         match kind {
+            AckKind::Received => unreachable!("just seen to"),
             AckKind::Written | AckKind::Superseded => {
                 write.peer = PeerPart::Acked;
                 vol.durable.acked(seq, write.range);
@@ -231,6 +251,10 @@ impl Engine {
                 vol.mark(range);
                 self.go_on_alone(v, "the peer's disk failed", out);
             }
+        }
+        if link_has_room {
+            // The link is one: writes of other volumes wait for it too.
+            self.touch_all();
         }
         self.try_settle(v, id, out);
     }
@@ -256,6 +280,7 @@ impl Engine {
         let early = mutation::on(Mutation::AnswerBeforePeer);
         let result = match (write.disk, write.peer) {
             (DiskPart::Done, PeerPart::Pending { .. }) if early => Ok(()),
+            (DiskPart::Done, PeerPart::Pending { .. }) => return self.answer_early(v, id, out),
             (DiskPart::Busy, _) | (_, PeerPart::Pending { .. } | PeerPart::Marked) => return,
             (_, PeerPart::Failed) => Err(write.error),
             (DiskPart::Done, _) | (_, PeerPart::TakenOver) => Ok(()),
@@ -284,7 +309,9 @@ impl Engine {
         let done = vol.durable.writes_done();
         vol.log.end(ExtentNo::of_byte(write.range.offset), done);
         self.release_local(v, id, out);
-        self.part_done(write.request, result, out);
+        if !write.answered {
+            self.part_done(write.request, result, out);
+        }
         self.touch(v);
     }
 

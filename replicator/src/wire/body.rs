@@ -187,6 +187,8 @@ pub enum AckKind {
     Superseded,
     /// The disk failed; the block is not what was written.
     Failed,
+    /// It has come in and is not yet on the disk; one of the other answers follows. (Protocol B.)
+    Received,
 }
 
 #[derive(Encode, Decode)]

@@ -2,9 +2,11 @@
 
 use super::body::{self, AckKind};
 use super::header::{HEADER_BYTES, Header, WireError};
-use super::{Message, RefuseCode, ResyncStep, Stamp};
+use super::{Content, Message, PeerOrder, RefuseCode, ResyncStep, Stamp};
+use crate::digest::Digest;
 use bytes::Bytes;
-use types::{ByteRange, DiskState, EXTENT_BYTES, Role, VolumeId};
+use metadata::GenerationId;
+use types::{BLOCK_BYTES, ByteRange, DiskState, EXTENT_BYTES, Role, VolumeId};
 use zerocopy::byteorder::little_endian::U64;
 
 /// A message ready to be sent: header, then payload.
@@ -20,6 +22,12 @@ const FLAG_FUA: u32 = 1;
 const FLAG_UNMAP: u32 = 2;
 const FLAG_OK: u32 = 1;
 const FLAG_DATA: u32 = 1;
+const FLAG_SAME: u32 = 2;
+const FLAG_BY_USER: u32 = 1;
+const FLAG_BY_DEPENDENCY: u32 = 2;
+const FLAG_LOCKED: u32 = 1;
+const FLAG_WHOLE: u32 = 2;
+const DIGEST_FLAGS: u32 = 0x70;
 /// The longest text that travels in a message, in bytes.
 const TEXT_MAX: usize = 4096;
 
@@ -67,6 +75,13 @@ kinds! {
     ResyncFailed = 34,
     InSync = 35,
     ResyncEnd = 36,
+    VerifyRequest = 37,
+    VerifyReply = 38,
+    VerifyOutOfSync = 39,
+    VerifyEnd = 40,
+    SyncControl = 45,
+    Order = 46,
+    OrderDone = 47,
     RoleRequest = 48,
     RoleReply = 49,
     RoleIs = 50,
@@ -74,6 +89,9 @@ kinds! {
     SequenceIs = 52,
     StandIn = 53,
     Outdate = 54,
+    Resize = 61,
+    ResizeReply = 62,
+    Behind = 56,
 }
 
 impl Kind {
@@ -82,12 +100,17 @@ impl Kind {
             Self::Hello | Self::Auth | Self::State | Self::Bitmap | Self::Refuse => true,
             Self::Plan => true,
             Self::Write | Self::Settled | Self::ReadDone => true,
-            Self::ResyncData | Self::InSync | Self::RoleReply => true,
+            Self::ResyncData | Self::InSync | Self::RoleReply | Self::ResizeReply => true,
             Self::Ready | Self::Bye | Self::Ping | Self::Pong | Self::Zero | Self::Ack => false,
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read => false,
-            Self::ResyncRequest | Self::ResyncFailed | Self::ResyncEnd => false,
+            Self::ResyncRequest => true,
+            Self::ResyncFailed | Self::ResyncEnd => false,
+            Self::SyncControl | Self::Order => false,
+            Self::OrderDone => true,
+            Self::VerifyReply | Self::VerifyOutOfSync | Self::VerifyEnd => true,
+            Self::VerifyRequest => false,
             Self::RoleRequest | Self::RoleIs | Self::DiskIs | Self::SequenceIs => false,
-            Self::StandIn | Self::Outdate => false,
+            Self::StandIn | Self::Outdate | Self::Resize | Self::Behind => false,
         }
     }
 
@@ -102,7 +125,10 @@ impl Kind {
             Self::Flush | Self::FlushDone | Self::Durable | Self::Read | Self::ReadDone => true,
             Self::ResyncRequest | Self::ResyncData | Self::ResyncFailed => true,
             Self::InSync | Self::ResyncEnd | Self::DiskIs | Self::SequenceIs => true,
-            Self::StandIn => true,
+            Self::StandIn | Self::SyncControl | Self::Order | Self::OrderDone => true,
+            Self::Resize | Self::ResizeReply | Self::Behind => true,
+            Self::VerifyRequest | Self::VerifyReply | Self::VerifyOutOfSync => true,
+            Self::VerifyEnd => true,
         }
     }
 }
@@ -134,6 +160,10 @@ impl Message {
             Self::ResyncFailed { .. } => Kind::ResyncFailed,
             Self::InSync { .. } => Kind::InSync,
             Self::ResyncEnd { .. } => Kind::ResyncEnd,
+            Self::VerifyRequest { .. } => Kind::VerifyRequest,
+            Self::VerifyReply { .. } => Kind::VerifyReply,
+            Self::VerifyOutOfSync { .. } => Kind::VerifyOutOfSync,
+            Self::VerifyEnd { .. } => Kind::VerifyEnd,
             Self::RoleRequest { .. } => Kind::RoleRequest,
             Self::RoleReply { .. } => Kind::RoleReply,
             Self::RoleIs(_) => Kind::RoleIs,
@@ -141,6 +171,12 @@ impl Message {
             Self::SequenceIs { .. } => Kind::SequenceIs,
             Self::StandIn { .. } => Kind::StandIn,
             Self::Outdate => Kind::Outdate,
+            Self::SyncControl { .. } => Kind::SyncControl,
+            Self::Order { .. } => Kind::Order,
+            Self::OrderDone { .. } => Kind::OrderDone,
+            Self::Resize { .. } => Kind::Resize,
+            Self::ResizeReply { .. } => Kind::ResizeReply,
+            Self::Behind { .. } => Kind::Behind,
         }
     }
 
@@ -180,7 +216,13 @@ impl Message {
             | Self::ResyncData { .. }
             | Self::ResyncFailed { .. }
             | Self::InSync { .. }
-            | Self::ResyncEnd { .. } => return self.fill_resync(header),
+            | Self::ResyncEnd { .. }
+            | Self::SyncControl { .. } => return self.fill_resync(header),
+            Self::Resize { .. } | Self::ResizeReply { .. } => return self.fill_resize(header),
+            Self::VerifyRequest { .. }
+            | Self::VerifyReply { .. }
+            | Self::VerifyOutOfSync { .. }
+            | Self::VerifyEnd { .. } => return self.fill_verify(header),
             Self::Flush { volume, id } => {
                 header.volume = volume.0.into();
                 header.seq = (*id).into();
@@ -189,10 +231,6 @@ impl Message {
                 header.volume = volume.0.into();
                 header.seq = (*id).into();
                 header.flags = if *ok { FLAG_OK } else { 0 }.into();
-            }
-            Self::Durable { volume, upto } => {
-                header.volume = volume.0.into();
-                header.seq = (*upto).into();
             }
             Self::Read { volume, id, range } => {
                 header.volume = volume.0.into();
@@ -205,6 +243,23 @@ impl Message {
                 header.flags = if data.is_some() { FLAG_DATA } else { 0 }.into();
                 return data.clone().unwrap_or_default();
             }
+            Self::RoleRequest { .. }
+            | Self::RoleReply { .. }
+            | Self::Order { .. }
+            | Self::OrderDone { .. }
+            | Self::Behind { .. }
+            | Self::RoleIs(_)
+            | Self::DiskIs { .. }
+            | Self::SequenceIs { .. }
+            | Self::Durable { .. }
+            | Self::StandIn { .. } => return self.fill_state(header),
+        }
+        Bytes::new()
+    }
+
+    /// Of roles, disks, orders, and what is durable.
+    fn fill_state(&self, header: &mut Header) -> Bytes {
+        match self {
             Self::RoleRequest { id, role } => {
                 header.seq = (*id).into();
                 header.offset = u64::from(role.to_u8()).into();
@@ -214,16 +269,32 @@ impl Message {
                 header.flags = if *granted { FLAG_OK } else { 0 }.into();
                 return text_bytes(text);
             }
+            Self::Order { volume, id, order } => {
+                header.volume = volume.0.into();
+                header.seq = (*id).into();
+                let (number, generation) = order_number(*order);
+                header.offset = number.into();
+                header.seen = generation.into();
+            }
+            Self::OrderDone { volume, id, done, text } => {
+                header.volume = volume.0.into();
+                header.seq = (*id).into();
+                header.flags = if *done { FLAG_OK } else { 0 }.into();
+                return text_bytes(text);
+            }
+            Self::Behind { volume } => header.volume = volume.0.into(),
             Self::RoleIs(role) => header.offset = u64::from(role.to_u8()).into(),
             Self::DiskIs { volume, disk } => {
                 header.volume = volume.0.into();
                 header.offset = u64::from(disk.to_u8()).into();
             }
             Self::SequenceIs { volume, sequence: number }
+            | Self::Durable { volume, upto: number }
             | Self::StandIn { volume, id: number } => {
                 header.volume = volume.0.into();
                 header.seq = (*number).into();
             }
+            other => unreachable!("{} is of no state", other.name()),
         }
         Bytes::new()
     }
@@ -261,16 +332,31 @@ impl Message {
 
     fn fill_resync(&self, header: &mut Header) -> Bytes {
         match self {
-            Self::ResyncRequest { volume, range } | Self::ResyncFailed { volume, range } => {
+            Self::ResyncRequest { volume, range, known } => {
+                header.volume = volume.0.into();
+                header.set_range(*range);
+                let (flag, digests) = match known {
+                    Some((digest, digests)) => (digest_flag(*digest), digests.clone()),
+                    None => (0, Bytes::new()),
+                };
+                header.flags = flag.into();
+                digests
+            }
+            Self::ResyncFailed { volume, range } => {
                 header.volume = volume.0.into();
                 header.set_range(*range);
                 Bytes::new()
             }
-            Self::ResyncData { volume, range, data } => {
+            Self::ResyncData { volume, range, content } => {
                 header.volume = volume.0.into();
                 header.set_range(*range);
-                header.flags = if data.is_some() { FLAG_DATA } else { 0 }.into();
-                data.clone().unwrap_or_default()
+                let (flag, data) = match content {
+                    Content::Data(data) => (FLAG_DATA, data.clone()),
+                    Content::Zeros => (0, Bytes::new()),
+                    Content::Same => (FLAG_SAME, Bytes::new()),
+                };
+                header.flags = flag.into();
+                data
             }
             Self::InSync { volume, blocks } => {
                 header.volume = volume.0.into();
@@ -281,7 +367,76 @@ impl Message {
                 header.seq = u64::from(step_number(*step)).into();
                 Bytes::new()
             }
+            Self::SyncControl { volume, user, dependency, speed } => {
+                header.volume = volume.0.into();
+                header.seq = u64::from(*speed).into();
+                let user = if *user { FLAG_BY_USER } else { 0 };
+                header.flags = (user | if *dependency { FLAG_BY_DEPENDENCY } else { 0 }).into();
+                Bytes::new()
+            }
             other => unreachable!("{} is not of the resync", other.name()),
+        }
+    }
+
+    fn fill_verify(&self, header: &mut Header) -> Bytes {
+        match self {
+            Self::VerifyRequest { volume, range, id, total, done, digest, locked } => {
+                header.volume = volume.0.into();
+                header.set_range(*range);
+                header.seq = (*id).into();
+                header.seen = (*total).into();
+                header.settled = (*done).into();
+                header.flags =
+                    (digest_flag(*digest) | if *locked { FLAG_LOCKED } else { 0 }).into();
+                Bytes::new()
+            }
+            Self::VerifyReply { volume, id, range, digests } => {
+                header.volume = volume.0.into();
+                header.set_range(*range);
+                header.seq = (*id).into();
+                header.flags = if digests.is_some() { FLAG_DATA } else { 0 }.into();
+                digests.clone().unwrap_or_default()
+            }
+            Self::VerifyOutOfSync { volume, blocks } => {
+                header.volume = volume.0.into();
+                body::encode_pairs(blocks)
+            }
+            Self::VerifyEnd { volume, id, complete, whole, found, text } => {
+                header.volume = volume.0.into();
+                header.seq = (*id).into();
+                header.offset = (*found).into();
+                let flags =
+                    if *complete { FLAG_OK } else { 0 } | if *whole { FLAG_WHOLE } else { 0 };
+                header.flags = flags.into();
+                text_bytes(text)
+            }
+            other => unreachable!("{} is not of a verify", other.name()),
+        }
+    }
+}
+
+impl Message {
+    fn fill_resize(&self, header: &mut Header) -> Bytes {
+        match self {
+            Self::Resize { volume, id, size } => {
+                header.volume = volume.0.into();
+                header.seq = (*id).into();
+                header.offset = (*size).into();
+                Bytes::new()
+            }
+            Self::ResizeReply { volume, id, result } => {
+                header.volume = volume.0.into();
+                header.seq = (*id).into();
+                match result {
+                    Ok(room) => {
+                        header.offset = (*room).into();
+                        header.flags = FLAG_OK.into();
+                        Bytes::new()
+                    }
+                    Err(text) => text_bytes(text),
+                }
+            }
+            other => unreachable!("{} is not about a size", other.name()),
         }
     }
 }
@@ -311,9 +466,18 @@ pub fn decode(header: &Header, payload: Bytes) -> Result<Message, WireError> {
         | Kind::ResyncData
         | Kind::InSync
         | Kind::ResyncEnd
+        | Kind::SyncControl
+        | Kind::Order
+        | Kind::OrderDone
         | Kind::DiskIs
         | Kind::SequenceIs
-        | Kind::StandIn => decode_resync(kind, header, payload),
+        | Kind::StandIn
+        | Kind::Resize
+        | Kind::ResizeReply
+        | Kind::Behind => decode_resync(kind, header, payload),
+        Kind::VerifyRequest | Kind::VerifyReply | Kind::VerifyOutOfSync | Kind::VerifyEnd => {
+            decode_verify(kind, header, payload)
+        }
         _ => decode_link(kind, header, payload),
     }
 }
@@ -407,23 +571,23 @@ fn decode_resync(kind: Kind, header: &Header, payload: Bytes) -> Result<Message,
     let flags = header.flags.get();
     Ok(match kind {
         Kind::ResyncRequest => {
-            Message::ResyncRequest { volume, range: data_range(name, header, None)? }
+            let range = data_range(name, header, None)?;
+            Message::ResyncRequest { volume, range, known: known(header, range, payload)? }
         }
         Kind::ResyncFailed => {
             Message::ResyncFailed { volume, range: data_range(name, header, None)? }
         }
         Kind::ResyncData => {
-            let data = (flags & FLAG_DATA != 0).then_some(payload);
-            let range = data_range(name, header, data.as_ref())?;
-            Message::ResyncData { volume, range, data }
+            let content = match flags {
+                0 => Content::Zeros,
+                FLAG_DATA => Content::Data(payload),
+                FLAG_SAME => Content::Same,
+                _ => return Err(wrong("both data and no data")),
+            };
+            let data = if let Content::Data(data) = &content { Some(data) } else { None };
+            Message::ResyncData { volume, range: data_range(name, header, data)?, content }
         }
-        Kind::InSync => {
-            let blocks = body::decode_pairs(name, &payload)?;
-            if blocks.iter().any(|&(start, count)| start.checked_add(count).is_none()) {
-                return Err(wrong("blocks beyond the end of all numbers"));
-            }
-            Message::InSync { volume, blocks }
-        }
+        Kind::InSync => Message::InSync { volume, blocks: pairs(name, &payload)? },
         Kind::ResyncEnd => Message::ResyncEnd {
             volume,
             step: resync_step(seq).ok_or_else(|| wrong("unknown step"))?,
@@ -433,10 +597,99 @@ fn decode_resync(kind: Kind, header: &Header, payload: Bytes) -> Result<Message,
             let disk = number.and_then(DiskState::from_u8);
             Message::DiskIs { volume, disk: disk.ok_or_else(|| wrong("unknown disk state"))? }
         }
+        Kind::SyncControl => Message::SyncControl {
+            volume,
+            user: flags & FLAG_BY_USER != 0,
+            dependency: flags & FLAG_BY_DEPENDENCY != 0,
+            speed: u8::try_from(seq).map_err(|_| wrong("unknown speed"))?,
+        },
+        Kind::Order => {
+            let order = peer_order(header.offset.get(), header.seen.get());
+            let order = order.ok_or_else(|| wrong("unknown order"))?;
+            Message::Order { volume, id: seq, order }
+        }
+        Kind::OrderDone => {
+            let done = flags & FLAG_OK != 0;
+            Message::OrderDone { volume, id: seq, done, text: text(name, &payload)? }
+        }
         Kind::SequenceIs => Message::SequenceIs { volume, sequence: seq },
         Kind::StandIn => Message::StandIn { volume, id: seq },
+        Kind::Resize => Message::Resize { volume, id: seq, size: header.offset.get() },
+        Kind::ResizeReply => {
+            let (granted, room) = (flags & FLAG_OK != 0, header.offset.get());
+            if granted && !payload.is_empty() || !granted && room != 0 {
+                return Err(wrong("neither a yes nor a no"));
+            }
+            let result = if granted { Ok(room) } else { Err(text(name, &payload)?) };
+            Message::ResizeReply { volume, id: seq, result }
+        }
+        Kind::Behind => Message::Behind { volume },
         other => unreachable!("{} is not of the resync", other.name()),
     })
+}
+
+/// The digests of the blocks of a range that a resync target has there, if it says so.
+fn known(
+    header: &Header,
+    range: ByteRange,
+    payload: Bytes,
+) -> Result<Option<(Digest, Bytes)>, WireError> {
+    let wrong = |what| WireError::Field { kind: Kind::ResyncRequest.name(), what };
+    let flags = header.flags.get();
+    if flags == 0 {
+        return Ok(None);
+    }
+    let digest = digest(flags).ok_or_else(|| wrong("not one digest"))?;
+    let whole = range.offset.is_multiple_of(BLOCK_BYTES);
+    if !whole || !digest.fits(&payload, range.blocks().len()) {
+        return Err(wrong("digests of other blocks"));
+    }
+    Ok(Some((digest, payload)))
+}
+
+/// Messages about a verify.
+fn decode_verify(kind: Kind, header: &Header, payload: Bytes) -> Result<Message, WireError> {
+    let name = kind.name();
+    let volume = VolumeId(header.volume.get());
+    let id = header.seq.get();
+    let flags = header.flags.get();
+    Ok(match kind {
+        Kind::VerifyRequest => Message::VerifyRequest {
+            volume,
+            range: data_range(name, header, None)?,
+            id,
+            total: header.seen.get(),
+            done: header.settled.get(),
+            digest: digest(flags & !FLAG_LOCKED)
+                .ok_or(WireError::Field { kind: name, what: "not one digest" })?,
+            locked: flags & FLAG_LOCKED != 0,
+        },
+        Kind::VerifyReply => {
+            let digests = (flags & FLAG_DATA != 0).then_some(payload);
+            Message::VerifyReply { volume, id, range: data_range(name, header, None)?, digests }
+        }
+        Kind::VerifyOutOfSync => {
+            Message::VerifyOutOfSync { volume, blocks: pairs(name, &payload)? }
+        }
+        Kind::VerifyEnd => Message::VerifyEnd {
+            volume,
+            id,
+            complete: flags & FLAG_OK != 0,
+            whole: flags & FLAG_WHOLE != 0,
+            found: header.offset.get(),
+            text: text(name, &payload)?,
+        },
+        other => unreachable!("{} is not of a verify", other.name()),
+    })
+}
+
+/// Runs of blocks, as (first block, count).
+fn pairs(kind: &'static str, payload: &[u8]) -> Result<Vec<(u64, u64)>, WireError> {
+    let blocks = body::decode_pairs(kind, payload)?;
+    if blocks.iter().any(|&(start, count)| start.checked_add(count).is_none()) {
+        return Err(WireError::Field { kind, what: "blocks beyond the end of all numbers" });
+    }
+    Ok(blocks)
 }
 
 /// Fields that a kind does not use must be zero, so that a later version can give them a meaning.
@@ -445,22 +698,33 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
     let all = [h.offset, h.len, h.seq, h.seen, h.settled];
     let (used, flags): ([bool; 5], u32) = match kind {
         Kind::Hello | Kind::Auth | Kind::State | Kind::Ready | Kind::Bye => ([false; 5], 0),
-        Kind::Ping | Kind::Pong | Kind::Plan | Kind::Outdate => ([false; 5], 0),
+        Kind::Ping | Kind::Pong | Kind::Plan | Kind::Outdate | Kind::Behind => ([false; 5], 0),
         Kind::Bitmap => ([true, false, false, false, false], 0),
         Kind::Refuse | Kind::ResyncEnd => ([false, false, true, false, false], 0),
         Kind::Write => ([true; 5], FLAG_FUA),
         Kind::Zero => ([true; 5], FLAG_FUA | FLAG_UNMAP),
-        Kind::Ack => ([true, false, true, false, false], 0),
+        Kind::Ack | Kind::Resize => ([true, false, true, false, false], 0),
+        Kind::ResizeReply => ([true, false, true, false, false], FLAG_OK),
         Kind::Settled => ([false, false, false, false, true], 0),
         Kind::Flush | Kind::Durable | Kind::SequenceIs | Kind::StandIn => {
             ([false, false, true, false, false], 0)
         }
-        Kind::FlushDone | Kind::RoleReply => ([false, false, true, false, false], FLAG_OK),
+        Kind::SyncControl => {
+            ([false, false, true, false, false], FLAG_BY_USER | FLAG_BY_DEPENDENCY)
+        }
+        Kind::Order => ([true, false, true, true, false], 0),
+        Kind::FlushDone | Kind::RoleReply | Kind::OrderDone => {
+            ([false, false, true, false, false], FLAG_OK)
+        }
         Kind::Read => ([true, true, true, false, false], 0),
         Kind::ReadDone => ([false, false, true, false, false], FLAG_DATA),
-        Kind::ResyncRequest | Kind::ResyncFailed => ([true, true, false, false, false], 0),
-        Kind::ResyncData => ([true, true, false, false, false], FLAG_DATA),
-        Kind::InSync => ([false; 5], 0),
+        Kind::ResyncFailed => ([true, true, false, false, false], 0),
+        Kind::ResyncRequest => ([true, true, false, false, false], DIGEST_FLAGS),
+        Kind::ResyncData => ([true, true, false, false, false], FLAG_DATA | FLAG_SAME),
+        Kind::InSync | Kind::VerifyOutOfSync => ([false; 5], 0),
+        Kind::VerifyRequest => ([true; 5], FLAG_LOCKED | DIGEST_FLAGS),
+        Kind::VerifyReply => ([true, true, true, false, false], FLAG_DATA),
+        Kind::VerifyEnd => ([true, false, true, false, false], FLAG_OK | FLAG_WHOLE),
         Kind::RoleRequest => ([true, false, true, false, false], 0),
         Kind::RoleIs | Kind::DiskIs => ([true, false, false, false, false], 0),
     };
@@ -469,8 +733,10 @@ fn check_unused(kind: Kind, h: &Header) -> Result<(), WireError> {
     if !kind.is_about_a_volume() && h.volume.get() != 0 {
         return wrong("a volume where none belongs");
     }
-    let optional = matches!(kind, Kind::ReadDone | Kind::ResyncData);
-    if optional && h.flags.get() & FLAG_DATA == 0 && h.payload_len() != 0 {
+    let optional = matches!(kind, Kind::ReadDone | Kind::ResyncData | Kind::VerifyReply);
+    let unsaid = optional && h.flags.get() & FLAG_DATA == 0
+        || kind == Kind::ResyncRequest && h.flags.get() == 0;
+    if unsaid && h.payload_len() != 0 {
         return wrong("a payload that the flags do not tell of");
     }
     h.expect_zero(kind.name(), &unused, flags)
@@ -538,6 +804,7 @@ const fn ack_number(kind: AckKind) -> u8 {
         AckKind::Written => 1,
         AckKind::Superseded => 2,
         AckKind::Failed => 3,
+        AckKind::Received => 4,
     }
 }
 
@@ -546,8 +813,21 @@ const fn ack_kind(number: u64) -> Option<AckKind> {
         1 => Some(AckKind::Written),
         2 => Some(AckKind::Superseded),
         3 => Some(AckKind::Failed),
+        4 => Some(AckKind::Received),
         _ => None,
     }
+}
+
+const fn digest_flag(digest: Digest) -> u32 {
+    match digest {
+        Digest::Crc32c => 0x10,
+        Digest::Xxh3 => 0x20,
+        Digest::Sha256 => 0x40,
+    }
+}
+
+fn digest(flag: u32) -> Option<Digest> {
+    Digest::ALL.into_iter().find(|digest| digest_flag(*digest) == flag)
 }
 
 const fn step_number(step: ResyncStep) -> u8 {
@@ -563,6 +843,24 @@ const fn resync_step(number: u64) -> Option<ResyncStep> {
         1 => Some(ResyncStep::Finished),
         2 => Some(ResyncStep::Confirmed),
         3 => Some(ResyncStep::Adopted),
+        _ => None,
+    }
+}
+
+/// An order by its number, and the generation that goes with it.
+const fn order_number(order: PeerOrder) -> (u64, u64) {
+    match order {
+        PeerOrder::Invalidate => (1, 0),
+        PeerOrder::InvalidateMarked => (2, 0),
+        PeerOrder::SkipSync(generation) => (3, generation.0),
+    }
+}
+
+fn peer_order(number: u64, generation: u64) -> Option<PeerOrder> {
+    match (number, generation) {
+        (1, 0) => Some(PeerOrder::Invalidate),
+        (2, 0) => Some(PeerOrder::InvalidateMarked),
+        (3, generation) => Some(PeerOrder::SkipSync(GenerationId(generation))),
         _ => None,
     }
 }

@@ -17,7 +17,9 @@ pub(crate) use fuzz::forged;
 pub use fuzz::fuzz_wire;
 pub use header::{HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, WireError};
 
+use crate::digest::Digest;
 use bytes::Bytes;
+use metadata::GenerationId;
 use types::{ByteRange, DiskState, Role, VolumeId};
 
 /// The protocol version that this code speaks.
@@ -147,15 +149,17 @@ pub enum Message {
         volume: VolumeId,
         /// Which.
         range: ByteRange,
+        /// The digests of the blocks that it has there, one behind the other.
+        known: Option<(Digest, Bytes)>,
     },
-    /// What a resync target asked for.
+    /// What a resync target asked for, or a part of that.
     ResyncData {
         /// The volume.
         volume: VolumeId,
         /// Which.
         range: ByteRange,
-        /// The bytes; nothing if all are zero.
-        data: Option<Bytes>,
+        /// What is there.
+        content: Content,
     },
     /// The source could not read what the target asked for: it stays marked.
     ResyncFailed {
@@ -177,6 +181,89 @@ pub enum Message {
         volume: VolumeId,
         /// Which step.
         step: ResyncStep,
+    },
+    /// What the sender wants of a resync of this volume, whichever side of it it is: as long as
+    /// nothing is said, that it goes on at full speed.
+    SyncControl {
+        /// The volume.
+        volume: VolumeId,
+        /// It stands still by order.
+        user: bool,
+        /// It stands still because others come first.
+        dependency: bool,
+        /// How fast it may go, from 0 to 14, the highest; see `engine/pace.rs`.
+        speed: u8,
+    },
+    /// An operator at the sender orders what the receiver must do.
+    Order {
+        /// The volume.
+        volume: VolumeId,
+        /// Names the answer.
+        id: u64,
+        /// What.
+        order: PeerOrder,
+    },
+    /// The answer to an order.
+    OrderDone {
+        /// The volume.
+        volume: VolumeId,
+        /// Which order.
+        id: u64,
+        /// Whether it was done; what follows from it comes with the next handshake.
+        done: bool,
+        /// Why not.
+        text: String,
+    },
+    /// A verify asks for the digests of the blocks of a range.
+    VerifyRequest {
+        /// The volume.
+        volume: VolumeId,
+        /// Which; it begins with a block.
+        range: ByteRange,
+        /// The verify, as the one that drives it has named it.
+        id: u64,
+        /// Blocks that the verify compares.
+        total: u64,
+        /// How many of them are done.
+        done: u64,
+        /// Which digest.
+        digest: Digest,
+        /// The sender numbers nothing more there until it has read, and nor may the receiver until
+        /// its answer stands in the link's queue.
+        locked: bool,
+    },
+    /// The answer to that.
+    VerifyReply {
+        /// The volume.
+        volume: VolumeId,
+        /// Which verify.
+        id: u64,
+        /// Which range.
+        range: ByteRange,
+        /// One digest for each block; nothing if the disk could not read.
+        digests: Option<Bytes>,
+    },
+    /// These blocks differ: the sender has marked them, the receiver is to.
+    VerifyOutOfSync {
+        /// The volume.
+        volume: VolumeId,
+        /// Which, as (first block, count).
+        blocks: Vec<(u64, u64)>,
+    },
+    /// A verify has ended, or the one who is asked cannot go on with it.
+    VerifyEnd {
+        /// The volume.
+        volume: VolumeId,
+        /// Which verify.
+        id: u64,
+        /// All that was to be compared has been.
+        complete: bool,
+        /// And that was the whole volume, which both could read.
+        whole: bool,
+        /// Blocks that differ.
+        found: u64,
+        /// Why it has ended, if not complete.
+        text: String,
     },
     /// May I have this role?
     RoleRequest {
@@ -214,6 +301,12 @@ pub enum Message {
     /// The sender, who is Primary, leaves by order and goes on alone: the receiver makes durable that
     /// its copies are Outdated, and says so with `DiskIs`.
     Outdate,
+    /// The sender, who is Primary, replicates no more for now: what it writes from here on is copied
+    /// later. The receiver's copy is as old as what came before this.
+    Behind {
+        /// The volume.
+        volume: VolumeId,
+    },
     /// The sender's disk failed, and what its clients are answered rests on the receiver's copy: the
     /// receiver makes a generation and its copy durable, and answers with `FlushDone`.
     StandIn {
@@ -221,6 +314,26 @@ pub enum Message {
         volume: VolumeId,
         /// The number of the answer, of those of flushes.
         id: u64,
+    },
+    /// The sender grows the volume. Without a size: make all the room that your device has, and say
+    /// how much it is. With one: number no write of your clients from now on, and answer when all
+    /// of them are done and durable.
+    Resize {
+        /// The volume.
+        volume: VolumeId,
+        /// Names the answer.
+        id: u64,
+        /// The size that both will have; zero: not yet known.
+        size: u64,
+    },
+    /// The answer: the room for data at the sender, or why it does not take part.
+    ResizeReply {
+        /// The volume.
+        volume: VolumeId,
+        /// Which question.
+        id: u64,
+        /// The room in bytes.
+        result: Result<u64, String>,
     },
 }
 
@@ -236,6 +349,28 @@ pub struct Stamp {
     pub seen: u64,
     /// Every write of the origin below this number is settled.
     pub settled_below: u64,
+}
+
+/// What a node orders of its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerOrder {
+    /// Give your copy up.
+    Invalidate,
+    /// Give up what of your copy is marked.
+    InvalidateMarked,
+    /// Both disks were just created and hold the same: take this generation.
+    SkipSync(GenerationId),
+}
+
+/// What a source has where its target asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These bytes.
+    Data(Bytes),
+    /// Zeros.
+    Zeros,
+    /// The same as the target: its digests fit.
+    Same,
 }
 
 /// The steps that end a resync.

@@ -4,11 +4,12 @@ use super::{bytes_of, read};
 use bytes::Bytes;
 use metadata::{Cause, Extent, GenerationId, GenerationRecord, Generations, HISTORY};
 use proptest::prelude::*;
+use replicator::Digest;
 use replicator::wire::{
-    AckKind, Auth, Hello, Message, Plan, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
-    VolumeHello, VolumeState,
+    AckKind, Auth, Content, Hello, Message, PeerOrder, Plan, Purpose, RefuseCode, ResyncStep,
+    SideState, Stamp, State, VolumeHello, VolumeState,
 };
-use types::{ByteRange, DiskState, EXTENT_BYTES, NodeId, Role, Time, VolumeId};
+use types::{BLOCK_BYTES, ByteRange, DiskState, EXTENT_BYTES, NodeId, Role, Time, VolumeId};
 
 fn data() -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 1..300).prop_map(Bytes::from)
@@ -152,7 +153,9 @@ fn handshake() -> impl Strategy<Value = Message> {
 }
 
 fn write_path() -> impl Strategy<Value = Message> {
-    let kind = any_of(&[AckKind::Written, AckKind::Superseded, AckKind::Failed]);
+    const KINDS: &[AckKind] =
+        &[AckKind::Written, AckKind::Superseded, AckKind::Failed, AckKind::Received];
+    let kind = any_of(KINDS);
     let seqs = prop::collection::vec(any::<u64>(), 0..9);
     let numbered = || (volume(), any::<u64>());
     prop_oneof![
@@ -188,14 +191,74 @@ fn resync() -> impl Strategy<Value = Message> {
     let step = any_of(&[ResyncStep::Finished, ResyncStep::Confirmed, ResyncStep::Adopted]);
     let blocks = prop::collection::vec((0..u64::MAX / 2, 0..u64::MAX / 2), 0..9);
     prop_oneof![
-        (volume(), range()).prop_map(|(volume, range)| Message::ResyncRequest { volume, range }),
+        (volume(), range(), known()).prop_map(|(volume, range, known)| match known {
+            None => Message::ResyncRequest { volume, range, known: None },
+            Some(digest) => {
+                let block = range.offset / BLOCK_BYTES % (1 << 40) * BLOCK_BYTES;
+                let range = ByteRange::new(block, range.len);
+                let digests = vec![7; range.blocks().len() as usize * digest.size()];
+                Message::ResyncRequest { volume, range, known: Some((digest, digests.into())) }
+            }
+        }),
         (volume(), range()).prop_map(|(volume, range)| Message::ResyncFailed { volume, range }),
-        (volume(), range(), prop::option::of(data())).prop_map(|(volume, range, data)| {
-            let len = data.as_ref().map_or(range.len, |data| data.len() as u64);
-            Message::ResyncData { volume, range: ByteRange::new(range.offset, len), data }
+        (volume(), range(), content()).prop_map(|(volume, range, content)| {
+            let len = match &content {
+                Content::Data(data) => data.len() as u64,
+                Content::Zeros | Content::Same => range.len,
+            };
+            Message::ResyncData { volume, range: ByteRange::new(range.offset, len), content }
         }),
         (volume(), blocks).prop_map(|(volume, blocks)| Message::InSync { volume, blocks }),
         (volume(), step).prop_map(|(volume, step)| Message::ResyncEnd { volume, step }),
+    ]
+}
+
+fn known() -> impl Strategy<Value = Option<Digest>> {
+    prop::option::of(any_of(&Digest::ALL))
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    prop_oneof![data().prop_map(Content::Data), Just(Content::Zeros), Just(Content::Same)]
+}
+
+fn peer_order() -> impl Strategy<Value = PeerOrder> {
+    prop_oneof![
+        Just(PeerOrder::Invalidate),
+        Just(PeerOrder::InvalidateMarked),
+        any::<u64>().prop_map(|id| PeerOrder::SkipSync(GenerationId(id))),
+    ]
+}
+
+fn verify() -> impl Strategy<Value = Message> {
+    let blocks = prop::collection::vec((0..u64::MAX / 2, 0..u64::MAX / 2), 0..9);
+    let numbered = || (volume(), any::<u64>());
+    let digest = any_of(&Digest::ALL);
+    prop_oneof![
+        (numbered(), range(), any::<[u64; 2]>(), digest, any::<bool>()).prop_map(
+            |((volume, id), range, [total, done], digest, locked)| Message::VerifyRequest {
+                volume,
+                range,
+                id,
+                total,
+                done,
+                digest,
+                locked,
+            }
+        ),
+        (numbered(), range(), prop::option::of(data())).prop_map(
+            |((volume, id), range, digests)| Message::VerifyReply { volume, id, range, digests }
+        ),
+        (volume(), blocks).prop_map(|(volume, blocks)| Message::VerifyOutOfSync { volume, blocks }),
+        (numbered(), any::<[bool; 2]>(), any::<u64>(), any::<String>()).prop_map(
+            |((volume, id), [complete, whole], found, text)| Message::VerifyEnd {
+                volume,
+                id,
+                complete,
+                whole,
+                found,
+                text,
+            }
+        ),
     ]
 }
 
@@ -211,6 +274,29 @@ fn states() -> impl Strategy<Value = Message> {
         (volume(), any::<u64>())
             .prop_map(|(volume, sequence)| Message::SequenceIs { volume, sequence }),
         (volume(), any::<u64>()).prop_map(|(volume, id)| Message::StandIn { volume, id }),
+        (volume(), any::<bool>(), any::<bool>(), any::<u8>()).prop_map(
+            |(volume, user, dependency, speed)| Message::SyncControl {
+                volume,
+                user,
+                dependency,
+                speed
+            }
+        ),
+        (volume(), any::<u64>(), peer_order()).prop_map(|(volume, id, order)| Message::Order {
+            volume,
+            id,
+            order
+        }),
+        (volume(), any::<u64>(), any::<bool>(), any::<String>())
+            .prop_map(|(volume, id, done, text)| Message::OrderDone { volume, id, done, text }),
+        (volume(), any::<u64>(), any::<u64>()).prop_map(|(volume, id, size)| Message::Resize {
+            volume,
+            id,
+            size
+        }),
+        (volume(), any::<u64>(), any::<Result<u64, String>>())
+            .prop_map(|(volume, id, result)| Message::ResizeReply { volume, id, result }),
+        volume().prop_map(|volume| Message::Behind { volume }),
     ]
 }
 
@@ -219,7 +305,7 @@ proptest! {
 
     #[test]
     fn what_is_sent_is_received(
-        message in prop_oneof![handshake(), write_path(), resync(), states()],
+        message in prop_oneof![handshake(), write_path(), resync(), verify(), states()],
     ) {
         prop_assert_eq!(read(&bytes_of(&message)), Ok(message));
     }

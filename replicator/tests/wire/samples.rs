@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use metadata::{Cause, Extent, GenerationId, GenerationRecord, Generations};
+use replicator::Digest;
 use replicator::wire::{
-    AckKind, Auth, Hello, Message, Plan, Purpose, RefuseCode, ResyncStep, SideState, Stamp, State,
-    VolumeHello, VolumeState,
+    AckKind, Auth, Content, Hello, Message, PeerOrder, Plan, Purpose, RefuseCode, ResyncStep,
+    SideState, Stamp, State, VolumeHello, VolumeState,
 };
 use types::{ByteRange, DiskState, NodeId, Role, Time, VolumeId};
 
@@ -15,6 +16,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Message)> {
     let mut all = handshake();
     all.extend(write_path());
     all.extend(resync());
+    all.extend(verify());
     all.extend(states());
     all
 }
@@ -62,6 +64,7 @@ fn write_path() -> Vec<(&'static str, Message)> {
         ("ack-written", Message::Ack { volume, seq: 9, kind: AckKind::Written }),
         ("ack-superseded", Message::Ack { volume, seq: 9, kind: AckKind::Superseded }),
         ("ack-failed", Message::Ack { volume, seq: 9, kind: AckKind::Failed }),
+        ("ack-received", Message::Ack { volume, seq: 9, kind: AckKind::Received }),
         ("settled", Message::Settled { volume, below: 7, seqs: vec![9, 300] }),
         ("settled-below-only", Message::Settled { volume, below: 7, seqs: Vec::new() }),
         ("flush", Message::Flush { volume, id: 41 }),
@@ -78,21 +81,62 @@ fn resync() -> Vec<(&'static str, Message)> {
     let volume = VOLUME;
     let range = ByteRange::new(8192, 4096);
     let data = Bytes::from(vec![0xA5; 4096]);
+    let known = Some((Digest::Xxh3, Bytes::from_static(b"sixteen bytes it")));
+    let content = |content| Message::ResyncData { volume, range, content };
     let end = |step| Message::ResyncEnd { volume, step };
     vec![
-        ("resync-request", Message::ResyncRequest { volume, range }),
-        ("resync-data", Message::ResyncData { volume, range, data: Some(data) }),
-        ("resync-data-zero", Message::ResyncData { volume, range, data: None }),
+        ("resync-request", Message::ResyncRequest { volume, range, known: None }),
+        ("resync-request-known", Message::ResyncRequest { volume, range, known }),
+        ("resync-data", content(Content::Data(data))),
+        ("resync-data-zero", content(Content::Zeros)),
+        ("resync-data-same", content(Content::Same)),
         ("resync-failed", Message::ResyncFailed { volume, range }),
         ("in-sync", Message::InSync { volume, blocks: vec![(2, 1), (700, 256)] }),
         ("resync-end-finished", end(ResyncStep::Finished)),
         ("resync-end-confirmed", end(ResyncStep::Confirmed)),
         ("resync-end-adopted", end(ResyncStep::Adopted)),
+        ("sync-control", Message::SyncControl { volume, user: true, dependency: true, speed: 9 }),
+    ]
+}
+
+fn verify() -> Vec<(&'static str, Message)> {
+    let volume = VOLUME;
+    let (range, id) = (ByteRange::new(8192, 8192), 0x0102_0304_0506);
+    let request = |digest, locked| Message::VerifyRequest {
+        volume,
+        range,
+        id,
+        total: 1000,
+        done: 300,
+        digest,
+        locked,
+    };
+    let digests = Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]);
+    let end = |complete, whole, found, text: &str| Message::VerifyEnd {
+        volume,
+        id,
+        complete,
+        whole,
+        found,
+        text: text.to_owned(),
+    };
+    vec![
+        ("verify-request", request(Digest::Crc32c, false)),
+        ("verify-request-xxh3", request(Digest::Xxh3, false)),
+        ("verify-request-locked", request(Digest::Sha256, true)),
+        ("verify-reply", Message::VerifyReply { volume, id, range, digests: Some(digests) }),
+        ("verify-reply-failed", Message::VerifyReply { volume, id, range, digests: None }),
+        ("verify-out-of-sync", Message::VerifyOutOfSync { volume, blocks: vec![(2, 1), (700, 3)] }),
+        ("verify-end-whole", end(true, true, 4, "")),
+        ("verify-end-failed", end(false, false, 1, "the disk is gone")),
     ]
 }
 
 fn states() -> Vec<(&'static str, Message)> {
     let text = "alpha is Primary".to_owned();
+    let (why, volume) = (text.clone(), VOLUME);
+    let order = |order| Message::Order { volume, id: 0x25, order };
+    let no = Err("a resync runs".to_owned());
     vec![
         ("role-request", Message::RoleRequest { id: 6, role: Role::Primary }),
         ("role-reply", Message::RoleReply { id: 6, granted: true, text: String::new() }),
@@ -102,6 +146,15 @@ fn states() -> Vec<(&'static str, Message)> {
         ("sequence-is", Message::SequenceIs { volume: VOLUME, sequence: 0x23 }),
         ("stand-in", Message::StandIn { volume: VOLUME, id: 0x24 }),
         ("outdate", Message::Outdate),
+        ("order-invalidate", order(PeerOrder::Invalidate)),
+        ("order-invalidate-marked", order(PeerOrder::InvalidateMarked)),
+        ("order-skip-sync", order(PeerOrder::SkipSync(GenerationId(0xABCD_0006)))),
+        ("order-done", Message::OrderDone { volume, id: 0x25, done: true, text: String::new() }),
+        ("order-refused", Message::OrderDone { volume, id: 0x25, done: false, text: why }),
+        ("resize", Message::Resize { volume: VOLUME, id: 0x25, size: 0x4000_0000 }),
+        ("resize-reply", Message::ResizeReply { volume: VOLUME, id: 0x25, result: Ok(0x5000) }),
+        ("resize-reply-refused", Message::ResizeReply { volume: VOLUME, id: 0x25, result: no }),
+        ("behind", Message::Behind { volume: VOLUME }),
     ]
 }
 

@@ -98,6 +98,8 @@ pub(super) struct Bench {
     pub(super) resync_request: u64,
     layout: Layout,
     device_bytes: u64,
+    /// The devices are that large by now.
+    pub(super) grown: Option<u64>,
     pace: Pace,
     queue: BTreeMap<(Time, u64), Happening>,
     order: u64,
@@ -127,6 +129,7 @@ impl Bench {
             resync_request: types::BLOCK_BYTES,
             layout,
             device_bytes,
+            grown: None,
             pace,
             queue: BTreeMap::new(),
             order: 0,
@@ -195,7 +198,8 @@ impl Bench {
             Expected { resource: RESOURCE.into(), volume: VOLUME, node: Some(NodeId(node as u8)) };
         let it = &mut self.nodes[node];
         let mut read = |range| Ok::<_, Infallible>(it.platter.read(range).to_vec());
-        match metadata::load(&mut read, self.device_bytes, Placement::Internal, Some(expected)) {
+        let (bytes, was) = (self.grown.unwrap_or(self.device_bytes), [self.device_bytes]);
+        match metadata::load_grown(&mut read, bytes, Placement::Internal, Some(expected), &was) {
             Ok(found) => {
                 it.life += 1;
                 it.seeks_peer = seeks_peer;

@@ -10,11 +10,13 @@ use crate::content::Content;
 use metadata::{
     AL_BLOCKS_MIN, Cause, CreateParams, GenerationId, GenerationRecord, Layout, Metadata,
 };
-use replicator::Command;
+use replicator::{Command, Resize};
 use types::{BLOCK_BYTES, EXTENT_BYTES, NodeId, SECTOR_BYTES, Span, Time};
 
 /// The smallest device with three blocks of data: two slots, two blocks of log, a page of bitmap.
 const DEVICE_BYTES: u64 = 64 * SECTOR_BYTES;
+/// The same with room for the metadata to move to its end, and for one block more than that.
+const GROWN_BYTES: u64 = DEVICE_BYTES + 48 * SECTOR_BYTES;
 /// A device with three extents, for a log that holds one of them. Most of it is never used.
 const SPARSE_BYTES: u64 = 2 * EXTENT_BYTES + 64 * SECTOR_BYTES;
 /// Sectors from one extent to the next.
@@ -124,6 +126,9 @@ pub(super) fn play(operation: Operation, bench: &mut Bench, victim: usize) {
         Operation::Disconnect => disconnect(bench, victim, victim),
         Operation::Disconnected => disconnect(bench, peer, peer),
         Operation::Stop => stop(bench, victim),
+        Operation::Grow => grow(bench, victim, false),
+        Operation::Grown => grow(bench, peer, false),
+        Operation::GrowAlone => grow(bench, victim, true),
     }
 }
 
@@ -431,4 +436,24 @@ fn stop(bench: &mut Bench, victim: usize) {
     bench.open(victim, false);
     must_obey(bench, victim, Command::Stop);
     bench.settle();
+}
+
+/// Both disks are larger than they were, and the volume grows, between writes. The metadata have moved
+/// before: of that every state is tried where they are (`metadata`), for it is too many sectors here.
+fn grow(bench: &mut Bench, primary: usize, alone: bool) {
+    bench.grown = Some(GROWN_BYTES);
+    together(bench);
+    promote(bench, primary, false);
+    write(bench, primary, 0..2);
+    if alone {
+        part(bench);
+        write(bench, primary, 2..3);
+    }
+    bench.record();
+    let order =
+        Resize { volume: VOLUME, size: None, assume_clean: false, assume_peer_has_space: alone };
+    must_obey(bench, primary, Command::Resize(order));
+    write(bench, primary, 8..10);
+    flush(bench, primary);
+    bench.run_for(AFTERWARDS);
 }

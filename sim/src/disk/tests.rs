@@ -80,7 +80,7 @@ fn a_batch_makes_itself_durable_and_nothing_else() {
     let seen = outcomes(|disk| {
         written(disk, 0, 1, 1, false);
         let batch = Batch::one(8192, vec![7; 4096]);
-        let (ticket, _) = disk.start_batch(&batch).unwrap();
+        let (ticket, _, _) = disk.start_batch(&batch).unwrap();
         disk.end(ticket).0.unwrap();
         disk.power_lost();
         vec![disk.content(0).tag().unwrap(), disk.content(16).tag().unwrap()]

@@ -1,8 +1,7 @@
 //! Running worlds with a mutation until it is caught.
 
-use super::{Mutations, class, table};
+use super::{Ground, Mutations, table};
 use crate::oracle::Failure;
-use crate::runner::run;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use types::mutation::{Mutation, throw};
@@ -102,7 +101,7 @@ fn hunt(options: &Mutations, mutation: Mutation, start: u64, state: &Mutex<State
     for seeds in 1..=options.seeds {
         let seed = start + seeds - 1;
         throw(Some(mutation));
-        let found = run(seed, class(mutation), false).failure;
+        let found = Ground::of(mutation).run(seed);
         throw(None);
         if let Some(Failure { oracle, text, .. }) = found
             && control(seed, Some(mutation), state)
@@ -115,12 +114,12 @@ fn hunt(options: &Mutations, mutation: Mutation, start: u64, state: &Mutex<State
 
 /// Whether the world of a seed is well without a mutation, as it must be.
 fn control(seed: u64, mutation: Option<Mutation>, state: &Mutex<State>) -> bool {
-    let class = mutation.and_then(class);
-    let failure = run(seed, class, false).failure;
+    let ground = mutation.map_or(Ground::Worlds(None), Ground::of);
+    let failure = ground.run(seed);
     let mut state = state.lock().expect("no thread has panicked");
     state.controls += 1;
     let Some(failure) = failure else { return true };
-    let replay = crate::replay_command(seed, class);
+    let replay = ground.replay(seed);
     state.spoilt.push(format!("{failure}\n    {replay}"));
     false
 }

@@ -1,8 +1,7 @@
 //! What was caught, for people.
 
-use super::class;
+use super::Ground;
 use super::hunt::End;
-use crate::plan::Class;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use types::mutation::Mutation;
@@ -37,7 +36,7 @@ fn summary(ends: &[End]) -> Summary {
 }
 
 fn worlds(mutation: Mutation) -> &'static str {
-    class(mutation).map_or("drawn", Class::as_str)
+    Ground::of(mutation).as_str()
 }
 
 /// A line for a mutation.

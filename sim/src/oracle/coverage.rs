@@ -21,12 +21,24 @@ const SOMETIMES: u64 = 16;
 pub(crate) struct Coverage {
     differ: Vec<BTreeSet<u64>>,
     touched: Vec<(usize, u64)>,
+    /// What a script has damaged: no engine can know of it.
+    planted: BTreeSet<(usize, u64)>,
     events: u64,
 }
 
 impl Coverage {
     pub(crate) fn new(volumes: usize) -> Self {
-        Self { differ: vec![BTreeSet::new(); volumes], touched: Vec::new(), events: 0 }
+        Self {
+            differ: vec![BTreeSet::new(); volumes],
+            touched: Vec::new(),
+            planted: BTreeSet::new(),
+            events: 0,
+        }
+    }
+
+    /// From now on that block may differ unknown to everybody.
+    pub(crate) fn plant(&mut self, volume: usize, block: u64) {
+        self.planted.insert((volume, block));
     }
 
     /// The sectors in which the disks of a volume differ.
@@ -42,7 +54,7 @@ impl World {
         volume: usize,
         touched: impl IntoIterator<Item = Touched>,
     ) {
-        let end = crate::disk::layout(self.plan.device_bytes[volume]).data_bytes() / SECTOR_BYTES;
+        let end = self.sizes[volume] / SECTOR_BYTES;
         let [one, other] = [0, 1].map(|node: usize| &self.nodes[node].disks[volume]);
         let differ = &mut self.coverage.differ[volume];
         for range in touched {
@@ -89,12 +101,16 @@ impl World {
     }
 
     fn is_covered(&self, volume: usize, block: u64) -> bool {
+        if self.coverage.planted.contains(&(volume, block)) {
+            return true;
+        }
         let id = VOLUMES[volume];
         self.nodes.iter().any(|node| match node.engine() {
             Some(engine) if engine.out_of_sync(id).is_some() => engine.covers(id, block),
             // Without its disk it still knows what it has under way.
             Some(engine) if self.class().loses_disks() && engine.covers(id, block) => true,
-            _ => node.offline[volume].as_ref().is_some_and(|marks| marks.get(block)),
+            _ => (node.offline[volume].as_ref())
+                .is_some_and(|marks| block < marks.blocks() && marks.get(block)),
         })
     }
 

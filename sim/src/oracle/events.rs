@@ -17,7 +17,11 @@ impl World {
             EngineEvent::SplitBrain { .. } => class != Class::SplitBrain,
             EngineEvent::Generation { .. } => class == Class::Resets,
             EngineEvent::Replication {
-                new: ReplicationState::SyncSource | ReplicationState::SyncTarget,
+                new:
+                    ReplicationState::SyncSource
+                    | ReplicationState::SyncTarget
+                    | ReplicationState::PausedSyncS
+                    | ReplicationState::PausedSyncT,
                 ..
             } => class == Class::Resets,
             EngineEvent::Disk { volume, new: DiskState::Failed, .. }

@@ -134,6 +134,8 @@ fn unrest_of(node: usize, status: &Status) -> Option<String> {
             format!("thinks its peer {}", volume.peer_disk)
         } else if volume.replication != ReplicationState::Established {
             format!("is {}", volume.replication)
+        } else if volume.counters.pending > 0 {
+            format!("waits for {} writes of its peer", volume.counters.pending)
         } else if volume.out_of_sync_blocks > 0 {
             format!("has {} blocks marked", volume.out_of_sync_blocks)
         } else {

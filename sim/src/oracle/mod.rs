@@ -13,6 +13,7 @@
 //! | durability | what was flushed is durable at both nodes | at the end |
 //! | linearizability | each sector is a register; answered writes survive | at the end |
 //! | liveness | all comes to rest | within a bounded time |
+//! | verify | without damage no difference; what is through has looked at all (see `verify`) | at its end |
 
 mod bounds;
 mod coverage;

@@ -34,6 +34,8 @@ fn request(world: &mut World, asked: Asked, fua: bool, invoke: u64, ret: Option<
         over: true,
         incomplete: false,
         seen: Vec::new(),
+        sent: None,
+        lost: Vec::new(),
     });
 }
 

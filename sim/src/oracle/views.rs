@@ -84,6 +84,12 @@ impl View {
         }
     }
 
+    /// Whether what the peer of that node did not have when it took over never was, here: not for a
+    /// node that goes on in its own way.
+    const fn lacks_lost(&self, request: &Request) -> bool {
+        !matches!(self.kind, ViewKind::OfNode(node, _) if node == request.node)
+    }
+
     /// Whose disks are read in the end.
     const fn disks(&self) -> &'static [usize] {
         match self.kind {
@@ -114,9 +120,17 @@ pub(crate) fn history(world: &World, view: &View) -> Result<History, String> {
         let Some((invoke, ret)) = view.times(request) else { continue };
         for (i, block) in ids.enumerate() {
             let kind = match request.asked {
+                Asked::Write(_) if view.lacks_lost(request) && request.lacks(block.number) => {
+                    continue;
+                }
                 Asked::Write(tag) => Kind::Write(tag),
                 Asked::Read | Asked::Allocation => match request.seen.get(i) {
-                    Some(&Some(seen)) => Kind::Read(seen),
+                    Some(&Some(seen)) => {
+                        if view.lacks_lost(request) && world.saw_lost(request, block, seen) {
+                            continue;
+                        }
+                        Kind::Read(seen)
+                    }
                     Some(None) | None => continue,
                 },
                 Asked::Flush | Asked::OutOfSync => continue,

@@ -46,6 +46,14 @@ impl Node {
         self.home.join("disk")
     }
 
+    /// The backing file of a volume.
+    pub fn disk_of(&self, volume: u16) -> PathBuf {
+        match volume {
+            0 => self.disk(),
+            more => self.home.join(format!("disk.{more}")),
+        }
+    }
+
     /// Where a small file system for its disk is, if it has one.
     pub fn small_mount(&self) -> PathBuf {
         self.home.join("small")

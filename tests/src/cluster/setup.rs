@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 pub struct Setup {
     /// The size of each disk.
     pub disk_bytes: u64,
+    /// Volumes of the resource.
+    pub volumes: u16,
     /// Whether both nodes may be Primary.
     pub two_primaries: bool,
     /// `shared-secret`, if any.
@@ -20,6 +22,8 @@ pub struct Setup {
     pub disk: Vec<String>,
     /// Options of `options`, as `name value`.
     pub options: Vec<String>,
+    /// Options of `startup`, as `name value`.
+    pub startup: Vec<String>,
     /// Options of `nbd`, as `name value`.
     pub nbd: Vec<String>,
     /// Handlers, as `name "command"`.
@@ -36,6 +40,7 @@ impl Setup {
     pub fn new(disk_bytes: u64) -> Self {
         Self {
             disk_bytes,
+            volumes: 1,
             two_primaries: true,
             secret: Some("a secret of the tests".to_owned()),
             resource: "r0".to_owned(),
@@ -44,6 +49,7 @@ impl Setup {
                 .to_vec(),
             disk: Vec::new(),
             options: Vec::new(),
+            startup: Vec::new(),
             nbd: Vec::new(),
             handlers: Vec::new(),
             small_mounts: None,
@@ -62,13 +68,17 @@ impl Setup {
     pub(super) fn resource_file(&self, hosts: &[(&Node, u16); 2]) -> String {
         let mut text = format!("resource {} {{\n", self.resource);
         for (node, port) in hosts {
-            let _ = writeln!(
-                text,
-                "  on {} {{\n    device /dev/drbd1;\n    disk \"{}\";\n    \
-                 address 127.0.0.1:{port};\n    meta-disk internal;\n  }}",
-                node.name(),
-                node.disk().display()
-            );
+            let _ = writeln!(text, "  on {} {{\n    address 127.0.0.1:{port};", node.name());
+            for volume in 0..self.volumes {
+                let _ = writeln!(
+                    text,
+                    "    volume {volume} {{\n      device /dev/drbd{};\n      disk \"{}\";\n      \
+                     meta-disk internal;\n    }}",
+                    volume + 1,
+                    node.disk_of(volume).display()
+                );
+            }
+            text += "  }\n";
         }
         text += "  net {\n";
         if self.two_primaries {
@@ -84,6 +94,7 @@ impl Setup {
         let sections = [
             ("disk", &self.disk),
             ("options", &self.options),
+            ("startup", &self.startup),
             ("nbd", &self.nbd),
             ("handlers", &self.handlers),
         ];

@@ -51,6 +51,11 @@ impl Status {
         self.text("/connections/0/peer_devices/0/replication-state")
     }
 
+    /// The size of the volume.
+    pub fn size_kib(&self) -> u64 {
+        self.number("/devices/0/size")
+    }
+
     /// The local disk.
     pub fn disk(&self) -> &str {
         self.text("/devices/0/disk-state")

@@ -32,6 +32,10 @@ pub(super) fn show(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
             node.repadm(&["up", "r0"])?;
         }
         let tells = |text: &str| text.contains(name) && values.iter().all(|it| text.contains(it));
+        // Whoever waits is told, and does not wait for what will not come.
+        let ran = cluster.alpha.try_repadm(&["wait-connect", "--wfc-timeout", "60", "r0"])?;
+        let ran = ran.ended_with(11)?;
+        anyhow::ensure!(tells(&ran.err), "{}", ran.err);
         for node in cluster.nodes() {
             let told = |status: &Status| tells(status.last_refusal());
             let status = node.wait_for("a refusal that shows both values", told)?;

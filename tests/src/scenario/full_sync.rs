@@ -45,7 +45,7 @@ pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Random bytes, so that nothing is zero anywhere.
-fn fill(disk: &Path, bytes: u64) -> anyhow::Result<()> {
+pub(super) fn fill(disk: &Path, bytes: u64) -> anyhow::Result<()> {
     let file = File::options().write(true).open(disk)?;
     let mut prng = Prng::new(6);
     for at in (0..bytes).step_by(MIB as usize) {
@@ -58,7 +58,7 @@ fn fill(disk: &Path, bytes: u64) -> anyhow::Result<()> {
 }
 
 /// The same files behind the plainest NBD server there is.
-fn copy_by_nbdkit(cluster: &Cluster) -> anyhow::Result<Duration> {
+pub(super) fn copy_by_nbdkit(cluster: &Cluster) -> anyhow::Result<Duration> {
     // The target starts as blank as beta's disk did.
     let blank = File::create(cluster.beta.disk())?;
     blank.set_len(cluster.setup().disk_bytes)?;

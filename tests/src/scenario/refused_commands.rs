@@ -33,7 +33,7 @@ pub(super) fn show(_scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
     alpha.start()?;
     refused(alpha, 1, &["up", "r1"], &["r1", "r0"])?;
     refused(alpha, 1, &["frobnicate"], &["frobnicate"])?;
-    refused(alpha, 10, &["verify", "r0"], &["not yet"])?;
+    refused(alpha, 1, &["verify", "r0"], &["not up", "repadm up r0"])?;
     report.line("an undefined resource: 1, with the nearest name");
     fs::write(alpha.config(), good.trim_end().trim_end_matches('}'))?;
     let place = format!("{}:", alpha.config().display());

@@ -1,13 +1,15 @@
 //! What the main thread says to a resource: orders, questions, and clients to serve.
 
-use super::super::orders::{Order, Reply, held_by};
-use super::super::status::{Surroundings, VolumeSurroundings, resource_status};
+use super::super::engine_config::engine_config;
+use super::super::links::LinkSetup;
+use super::super::orders::{NewSetup, Order, Reply, held_by};
+use super::super::status::{Surroundings, VolumeSurroundings, resource_status, volume_verify};
 use super::super::{Message, NewClient};
-use super::{Pump, Stage, TAKING_AWAY, TakingAway};
-use control::{Failure, ResourceStatus, exit};
-use replicator::STOP_PATIENCE;
+use super::{Pump, Stage, TAKING_AWAY, TakingAway, not_listening};
+use control::{Failure, ResourceStatus, VolumeVerify, exit};
+use replicator::{EngineConfig, Reconfigure, STOP_PATIENCE};
 use std::task::Context;
-use types::{Role, VolumeId};
+use types::{ConnectionState, Role, VolumeId};
 
 impl Pump {
     pub(super) fn take(&mut self, message: Message) {
@@ -21,8 +23,17 @@ impl Pump {
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
             }
+            Message::Verified(reply) => {
+                let _ = reply.send(self.verified());
+            }
             Message::Client(client) => self.serve(client),
         }
+    }
+
+    fn verified(&self) -> Vec<VolumeVerify> {
+        let volumes = self.engine.status().volumes;
+        let of = |volume| volume_verify(volume, self.engine.out_of_sync(volume.id));
+        volumes.iter().map(of).collect()
     }
 
     fn order(&mut self, order: Order, reply: Reply) {
@@ -35,10 +46,12 @@ impl Pump {
                     volume.disk.as_deref().map(|disk| tracing::field::display(disk.display()));
                 tracing::info!(volume = volume.id.0, disk, "ordered: attach");
             }
+            Order::Reconfigure(..) => tracing::info!("ordered: take another configuration"),
             other => tracing::info!(order = ?other, "ordered"),
         }
         match order {
             Order::Attach(volume) => return self.attach(*volume, reply),
+            Order::Reconfigure(resource, node) => return self.reconfigure(*resource, &node, reply),
             Order::Detach(volume) if !self.has_disk(volume) => {
                 let _ = reply.send(Ok(()));
                 return;
@@ -108,8 +121,46 @@ impl Pump {
         }
         // The file may name another disk than when the resource came up.
         *known = volume;
-        let pool = &self.payloads.pool;
-        self.orders.open(resource, self.me.node_id, known, pool, reply);
+        let means = (&self.payloads.pool, &self.ends);
+        self.orders.open(resource, self.me.node_id, known, means, reply);
+    }
+
+    /// Another configuration, of which the main thread has seen that it can be taken while this one
+    /// is in force.
+    fn reconfigure(&mut self, resource: config::Resource, node: &str, reply: Reply) {
+        let prepared = self.prepare(resource, node);
+        match prepared {
+            Ok((change, setup)) => self.orders.reconfigure(change, setup, reply, &mut self.inputs),
+            Err(failure) => drop(reply.send(Err(failure))),
+        }
+    }
+
+    fn prepare(
+        &self,
+        resource: config::Resource,
+        node: &str,
+    ) -> Result<(Reconfigure, NewSetup), Failure> {
+        let name = &resource.name;
+        let Some((me, peer)) = resource.host(node) else {
+            let text = format!("{name}: the configuration has no host «{node}»");
+            return Err(Failure::new(exit::CONFIG, text));
+        };
+        let (me, peer) = (me.clone(), peer.clone());
+        let moved = me.address != self.me.address || peer.address != self.peer.address;
+        if moved && self.engine.status().connection != ConnectionState::StandAlone {
+            let text = format!(
+                "{name}: its addresses have changed, and it is connected, or seeks its peer: run \
+                 «repadm disconnect {name}» first; «repadm adjust {name}» does that by itself"
+            );
+            return Err(Failure::new(exit::STATE, text));
+        }
+        let link = LinkSetup::of(&resource, &me, &peer);
+        let link =
+            self.links.prepare(link).map_err(|error| not_listening(&resource, &me, &error))?;
+        let EngineConfig { node_name, peer_name, options, .. } =
+            engine_config(&resource, &me, &peer);
+        let change = Reconfigure { node_name, peer_name, options };
+        Ok((change, NewSetup { resource, me, peer, link }))
     }
 
     fn refuse_held(&self, command: &str, reply: Reply) {

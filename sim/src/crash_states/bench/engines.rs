@@ -5,7 +5,8 @@ use crate::crash_states::ledger::Entry;
 use crate::crash_states::platter::Op;
 use crate::crash_states::{NODES, RESOURCE, VOLUME};
 use replicator::{
-    Command, DiskOp, Effect, Engine, EngineConfig, Input, IoError, LinkEpoch, Options, RequestId,
+    Command, DeviceSizes, DiskOp, Effect, Engine, EngineConfig, Input, IoError, LinkEpoch, Options,
+    RequestId,
 };
 use types::{DiskState, NodeId, SECTOR_BYTES, Span};
 
@@ -33,7 +34,7 @@ impl Bench {
         let seed = u64::from(it.life) * 2 + node as u64 + 1;
         it.engine = Some(Box::new(Engine::new(config, seed, self.now)));
         let (volume, granule) = (VOLUME, SECTOR_BYTES);
-        self.order(node, Command::Attach { volume, recovered, granule });
+        self.order(node, Command::Attach { volume, recovered, granule, al_updates: true });
         if self.nodes[node].seeks_peer {
             self.order(node, Command::Connect { discard_my_data: false });
         }
@@ -91,6 +92,11 @@ impl Bench {
                 self.note(|| format!("node {node}: metadata at sectors {places:?}"));
                 let op = self.nodes[node].platter.start_batch(&batch);
                 self.in_flight(node, op, Asker::Meta(id), self.pace.flush);
+            }
+            Effect::MeasureDisk { volume } => {
+                let bytes = self.grown.unwrap_or(self.device_bytes);
+                let sizes = Ok(DeviceSizes { data_bytes: bytes, meta_bytes: bytes });
+                self.input(node, Input::DiskMeasured { volume, sizes });
             }
             Effect::Connect => self.dial(node),
             Effect::Send { epoch, message } => {

@@ -103,7 +103,9 @@ impl World {
         let rng = &mut Prng::new(self.now.0 ^ node as u64);
         if given_up_here && self.phase == Phase::Chaos && rng.chance(2, 3) {
             // What was answered so far is on a disk, and not in a cache, of the one that is relied on.
-            self.die(1 - node, Death::Power, Span::millis(rng.between(10, 4000)));
+            // A node that is killed while its peer has lost its cache would be two failures at once.
+            let death = if self.class() == Class::BothKilled { Death::Kill } else { Death::Power };
+            self.die(1 - node, death, Span::millis(rng.between(10, 4000)));
             self.given_up = true;
             self.marks.hit(Mark::DeathAfterInvalidate);
         }

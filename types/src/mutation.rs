@@ -69,6 +69,8 @@ mutations! {
     AnswersFirst = "answers-first": "on resume the answers go before the writes that are sent again";
     ResumeAfterSolo = "resume-after-solo": "a session is resumed after a write was answered alone";
 
+    SentAnewBlindly = "sent-anew-blindly": "what was in flight when the source was lost is sent anew, whatever happened meanwhile";
+
     // Going on alone.
     SoloBeforeGeneration = "solo-before-generation": "a write is answered alone before the new generation is durable";
     NoGeneration = "no-generation": "going on alone makes no new generation";

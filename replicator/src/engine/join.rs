@@ -145,6 +145,7 @@ impl Engine {
                 if plan != Plan::Resume {
                     self.redo_held(v, out);
                     self.answer_received(v, theirs.received, out);
+                    self.send_anew(v, theirs.side.generations.current.id, out);
                 }
                 self.fail_marked(v, out);
             }
@@ -204,43 +205,6 @@ impl Engine {
         }
         let side = side.filter(|_| vol.meta.is_some());
         vol.sync = side.map(|side| Sync { side, started, total_blocks, confirmed: false });
-    }
-
-    /// Writes in flight of a node that lost which the other had received before it went on alone: it
-    /// has them, and they are done.
-    pub(super) fn answer_received(&mut self, v: usize, received: u64, out: &mut Effects) {
-        let peer = self.link.as_ref().and_then(|link| link.peer_hello.as_ref());
-        let session = peer.map_or(0, |hello| hello.volumes[v].session);
-        let done: Vec<WriteId> = (self.volumes[v].local.iter_mut())
-            .filter(|(_, write)| {
-                write.peer == PeerPart::Marked
-                    && write.lost_in == Some(session)
-                    && write.lost_seq <= received
-            })
-            .map(|(id, write)| {
-                write.peer = PeerPart::TakenOver;
-                *id
-            })
-            .collect();
-        for id in done {
-            self.try_settle(v, id, out);
-        }
-    }
-
-    /// Writes in flight of a node that lost: the other went on alone, and they are not to appear
-    /// again as new ones after somebody saw them overwritten.
-    pub(super) fn fail_marked(&mut self, v: usize, out: &mut Effects) {
-        let vol = &mut self.volumes[v];
-        let mut lost = Vec::new();
-        for (id, write) in &mut vol.local {
-            if matches!(write.peer, PeerPart::Marked | PeerPart::Failed) {
-                write.peer = PeerPart::Failed;
-                lost.push(*id);
-            }
-        }
-        for id in lost {
-            self.try_settle(v, id, out);
-        }
     }
 
     /// What changed while the handshake ran is told now.

@@ -76,6 +76,13 @@ impl LogUse {
         entry.last_done = done;
     }
 
+    /// A write to the extent that is not settled has got another number.
+    pub(super) fn renumber(&mut self, extent: ExtentNo, seq: u64) {
+        // A write that never went to the disk here has no part in the log.
+        let Some(entry) = self.extents.get_mut(&extent) else { return };
+        entry.last_seq = entry.last_seq.max(seq);
+    }
+
     /// How many extents have writes that are not settled.
     pub(super) const fn busy(&self) -> u32 {
         self.busy

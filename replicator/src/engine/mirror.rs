@@ -121,6 +121,10 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let mut rest = vec![range];
         let mut prevailed = false;
+        for id in vol.by_seq.range(..=seen).map(|(_, id)| *id) {
+            let ours = vol.local.get_mut(&id).expect("a numbered write is remembered");
+            ours.overtaken |= ours.range.overlaps(range);
+        }
         let after_seen: Vec<_> = vol.by_seq.range(seen + 1..).map(|(_, id)| *id).collect();
         for id in after_seen {
             let ours = vol.local.get_mut(&id).expect("a numbered write is remembered");

@@ -24,6 +24,7 @@
 //! | `judge` | the verdict, and who gives way after a split brain |
 //! | `prepare` | what runs before a resync to here |
 //! | `join` | sessions that go on, and sessions that begin |
+//! | `lost_writes` | what was in flight at a target whose source was away |
 //! | `inspect` | looking at the peer without joining it |
 //! | `suspend` | when I/O stands still |
 //! | `fence` | what must be known of a lost peer before going on |
@@ -57,6 +58,7 @@ mod join;
 mod judge;
 mod link;
 mod log;
+mod lost_writes;
 mod mirror;
 mod mutated;
 mod new_uuid;

@@ -32,7 +32,7 @@ use crate::options::OnIoError;
 use crate::status::ResyncStatus;
 use crate::wire::{Content, Message, ResyncStep};
 use bytes::Bytes;
-use metadata::{Generations, rle};
+use metadata::{GenerationId, Generations, rle};
 use types::mutation::{self, Mutation};
 use types::{BLOCK_BYTES, BlockRange, ByteRange, DiskState, ReplicationState, Time, blocks_of};
 
@@ -95,6 +95,11 @@ impl Target {
         let (open, request) = self.asked.swap_remove(at);
         self.asked.extend(open.subtract(part).map(|rest| (rest, request)));
         Some((open, request))
+    }
+
+    /// The generation of the source's copy.
+    pub(super) const fn generation(&self) -> GenerationId {
+        self.source.current.id
     }
 
     pub(super) fn new(source: Generations, follows_crash: bool) -> Self {

@@ -175,13 +175,14 @@ impl Engine {
         if mutation::on(Mutation::ForgetUnflushed) {
             lost.clear();
         }
+        let lost_now = vol.lost_now();
         for write in vol.local.values_mut() {
             if write.seq != 0 && !(write.answered && mutation::on(Mutation::EarlyUnmarked)) {
                 lost.push(write.range);
             }
             if matches!(write.peer, PeerPart::Pending { .. }) {
                 write.peer = PeerPart::Marked;
-                (write.lost_in, write.lost_seq) = (Some(vol.session.id), write.seq);
+                write.lost = Some(lost_now.numbered(write.seq));
                 vol.counters.pending -= 1;
             }
         }

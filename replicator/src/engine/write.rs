@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::durable::LIST_MAX;
+use super::lost_writes::Lost;
 use super::volume::{Minted, Mode, Payload, UnitWork, Work};
 use crate::effect::{Effects, IoError};
 use crate::input::RequestId;
@@ -78,9 +79,10 @@ pub(super) struct LocalWrite {
     pub answered: bool,
     /// A concurrent write of the peer, who is the arbiter, prevailed.
     pub lost_conflict: bool,
-    /// The session that ended before the peer had answered it, and its number there.
-    pub lost_in: Option<u64>,
-    pub lost_seq: u64,
+    /// A write of the peer that came after it covers a part of it.
+    pub overtaken: bool,
+    /// What it was in the session that ended before the peer had answered it.
+    pub lost: Option<Lost>,
 }
 
 impl Engine {
@@ -173,8 +175,8 @@ impl Engine {
             received: false,
             answered: false,
             lost_conflict: false,
-            lost_in: None,
-            lost_seq: 0,
+            overtaken: false,
+            lost: None,
         };
         vol.local.insert(id, write);
         if send {

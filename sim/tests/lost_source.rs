@@ -1,0 +1,130 @@
+//! A Primary whose own copy is incomplete, and whose source is gone for a while: what becomes of its
+//! writes in flight.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may")]
+
+use replicator::{OnNoData, Options};
+use sim::script::{Asking, Failed, Script};
+use types::Span;
+
+const A: usize = 0;
+const B: usize = 1;
+
+/// Both are Primary, and A has given its copy up.
+fn given_up(change: impl FnOnce(&mut Options)) -> Script {
+    let mut script = Script::of(true, true, change);
+    script.start_both();
+    for node in [A, B] {
+        script.promote(node).unwrap();
+    }
+    script.invalidate(A, false).unwrap();
+    script.connected();
+    script
+}
+
+/// Where the resync has not come to, so that a write need not wait for it.
+const FAR: u64 = 2000;
+
+fn patient(options: &mut Options) {
+    options.on_no_data_accessible = OnNoData::SuspendIo;
+}
+
+fn ask_writes(script: &mut Script) -> Vec<Asking> {
+    (0..8).map(|i| script.ask_write(A, FAR + i, 500 + i)).collect()
+}
+
+/// Wherever the source is killed, it is as if the link had been slow: nothing fails at the target.
+#[test]
+fn what_was_in_flight_when_the_source_was_killed_is_sent_anew() {
+    for events in 0..80 {
+        let mut script = given_up(patient);
+        let mut asked = ask_writes(&mut script);
+        asked.push(script.ask_read(A, FAR..FAR + 8));
+        asked.push(script.ask_flush(A));
+        asked.extend((0..8).map(|i| script.ask_write(A, FAR + i, 600 + i)));
+        (0..events).for_each(|_| script.one_event());
+        script.kill(B);
+        script.start(B);
+        for asking in asked {
+            script.wait(asking).unwrap_or_else(|_| panic!("killed after {events} events"));
+        }
+        let seen: Vec<_> = (FAR..FAR + 8).map(|block| script.read(A, block).unwrap()).collect();
+        assert_eq!(seen, (600..608).collect::<Vec<_>>());
+        script.in_sync();
+        script.linearizable();
+    }
+}
+
+/// With `on-no-data-accessible suspend-io` it may take as long as it likes.
+#[test]
+fn with_suspend_io_the_source_may_be_away_for_long() {
+    for events in (0..60).step_by(3) {
+        let mut script = given_up(patient);
+        let asked = ask_writes(&mut script);
+        (0..events).for_each(|_| script.one_event());
+        script.kill(B);
+        script.pass(Span::secs(300));
+        script.start(B);
+        for asking in asked {
+            script.wait(asking).unwrap();
+        }
+        script.in_sync();
+        script.linearizable();
+    }
+}
+
+/// With `io-error`, the default, it fails when the source has not come back in time.
+#[test]
+fn with_io_error_what_is_in_flight_fails_when_the_source_does_not_come_back() {
+    let mut script = given_up(|_| {});
+    script.kill(B);
+    let asked = ask_writes(&mut script);
+    for asking in asked {
+        assert_eq!(script.wait(asking), Err(Failed));
+    }
+}
+
+/// The source goes on alone, dies, and is back: what it wrote meanwhile stays.
+#[test]
+fn what_was_in_flight_is_not_done_again_when_the_source_went_on_alone() {
+    let mut script = given_up(patient);
+    script.part();
+    let lost = script.ask_write(A, FAR, 30);
+    script.pass(Span::secs(100));
+    script.write(B, FAR, 40).unwrap();
+    script.flush(B).unwrap();
+    script.kill(B);
+    script.heal();
+    script.start(B);
+    assert_eq!(script.wait(lost), Err(Failed));
+    script.in_sync();
+    assert_eq!(script.read(A, FAR), Ok(40), "it does not rise again");
+    script.linearizable();
+}
+
+/// Both write to one block, and both look, when the source is killed: what came later stays.
+#[test]
+fn what_the_source_wrote_over_is_not_done_again() {
+    for events in 0..120 {
+        let mut script = given_up(patient);
+        let mut asked = Vec::new();
+        for round in 0..4 {
+            asked.push(script.ask_write(A, FAR, 30 + round));
+            script.one_event();
+            script.one_event();
+            asked.push(script.ask_write(B, FAR, 40 + round));
+            asked.push(script.ask_read(B, FAR..FAR + 1));
+            script.one_event();
+        }
+        (0..events).for_each(|_| script.one_event());
+        script.kill(B);
+        script.start(B);
+        for asking in asked {
+            // An error is the truth about what came before a write of the source's.
+            let _outcome = script.wait(asking);
+        }
+        script.in_sync();
+        script.read(A, FAR).unwrap();
+        script.linearizable();
+    }
+}

@@ -128,3 +128,26 @@ fn what_the_source_wrote_over_is_not_done_again() {
         script.linearizable();
     }
 }
+
+/// Of two writes of the target, of which the source wrote over the later one only, the earlier one
+/// is sent anew: the copies are equal all the same.
+#[test]
+fn what_is_sent_anew_below_a_write_that_is_not_is_copied_all_the_same() {
+    for (before, after) in (0..24).flat_map(|before| [2, 4, 6, 8].map(|after| (before, after))) {
+        let mut script = given_up(patient);
+        script.write(A, FAR, 20).unwrap();
+        script.write(B, FAR + 1, 21).unwrap();
+        let mut asked = vec![script.ask_write(A, FAR, 30)];
+        asked.push(script.ask_write_blocks(A, FAR..FAR + 2, 31));
+        (0..before).for_each(|_| script.one_event());
+        asked.push(script.ask_write(B, FAR + 1, 40));
+        (0..after).for_each(|_| script.one_event());
+        script.kill(B);
+        script.start(B);
+        for asking in asked {
+            let _outcome = script.wait(asking);
+        }
+        script.in_sync();
+        script.linearizable();
+    }
+}

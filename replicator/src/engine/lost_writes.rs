@@ -86,6 +86,7 @@ impl Engine {
             vol.session.next_seq += 1;
             let write = vol.local.get_mut(&id).expect("just found");
             (write.seq, write.seen, write.received) = (seq, seen, false);
+            write.sent_anew = true;
             (write.peer, write.lost) = (PeerPart::Pending { since: now }, None);
             let range = write.range;
             vol.by_seq.insert(seq, id);

@@ -83,6 +83,8 @@ pub(super) struct LocalWrite {
     pub overtaken: bool,
     /// What it was in the session that ended before the peer had answered it.
     pub lost: Option<Lost>,
+    /// It was in flight when a session ended, and was sent again in the next.
+    pub sent_anew: bool,
 }
 
 impl Engine {
@@ -177,6 +179,7 @@ impl Engine {
             lost_conflict: false,
             overtaken: false,
             lost: None,
+            sent_anew: false,
         };
         vol.local.insert(id, write);
         if send {
@@ -294,7 +297,10 @@ impl Engine {
         };
         let vol = &mut self.volumes[v];
         let write = vol.local.remove(&id).expect("just seen");
-        if (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked) {
+        let both_have = (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked);
+        // What was sent anew is marked since its session ended, and stays so until it is copied: what
+        // the disk here has may have come after it, and be lost at the peer.
+        if both_have && !write.sent_anew {
             self.note_both_have(v, write.range);
         }
         let vol = &mut self.volumes[v];

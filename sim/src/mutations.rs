@@ -9,7 +9,7 @@ mod table;
 
 use crate::Failure;
 use crate::plan::Class;
-use crate::script::{MOMENTS, late_mark};
+use crate::script::{MOMENTS, late_mark, source_went_on_alone};
 use clap::Args;
 use std::io;
 use std::path::Path;
@@ -91,6 +91,7 @@ impl Ground {
             Mutation::LateMarkForgotten => Self::Script(|seed| {
                 late_mark(seed % MOMENTS);
             }),
+            Mutation::SentAnewBlindly => Self::Script(source_went_on_alone),
             _ => Self::Worlds(class(mutation)),
         }
     }
@@ -119,7 +120,7 @@ impl Ground {
     fn replay(self, seed: u64) -> String {
         match self {
             Self::Worlds(class) => crate::replay_command(seed, class),
-            Self::Script(_) => format!("moment {} of the script", seed % MOMENTS),
+            Self::Script(_) => format!("number {seed} of the script"),
         }
     }
 }

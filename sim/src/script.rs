@@ -21,9 +21,11 @@ use types::{
 };
 
 mod late_mark;
+mod lost_source;
 mod resync;
 
 pub use late_mark::{MOMENTS, late_mark};
+pub use lost_source::{FAR, source_went_on_alone};
 
 /// Longer than any scenario.
 const FOR_EVER: Span = Span::secs(10_000_000);

@@ -3,31 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may")]
 
-use replicator::{OnNoData, Options};
-use sim::script::{Asking, Failed, Script};
+use replicator::OnNoData;
+use sim::script::{Asking, FAR, Failed, Script, source_went_on_alone};
 use types::Span;
 
 const A: usize = 0;
 const B: usize = 1;
-
-/// Both are Primary, and A has given its copy up.
-fn given_up(change: impl FnOnce(&mut Options)) -> Script {
-    let mut script = Script::of(true, true, change);
-    script.start_both();
-    for node in [A, B] {
-        script.promote(node).unwrap();
-    }
-    script.invalidate(A, false).unwrap();
-    script.connected();
-    script
-}
-
-/// Where the resync has not come to, so that a write need not wait for it.
-const FAR: u64 = 2000;
-
-fn patient(options: &mut Options) {
-    options.on_no_data_accessible = OnNoData::SuspendIo;
-}
 
 fn ask_writes(script: &mut Script) -> Vec<Asking> {
     (0..8).map(|i| script.ask_write(A, FAR + i, 500 + i)).collect()
@@ -37,7 +18,7 @@ fn ask_writes(script: &mut Script) -> Vec<Asking> {
 #[test]
 fn what_was_in_flight_when_the_source_was_killed_is_sent_anew() {
     for events in 0..80 {
-        let mut script = given_up(patient);
+        let mut script = Script::with_a_primary_target(|_| {});
         let mut asked = ask_writes(&mut script);
         asked.push(script.ask_read(A, FAR..FAR + 8));
         asked.push(script.ask_flush(A));
@@ -59,7 +40,7 @@ fn what_was_in_flight_when_the_source_was_killed_is_sent_anew() {
 #[test]
 fn with_suspend_io_the_source_may_be_away_for_long() {
     for events in (0..60).step_by(3) {
-        let mut script = given_up(patient);
+        let mut script = Script::with_a_primary_target(|_| {});
         let asked = ask_writes(&mut script);
         (0..events).for_each(|_| script.one_event());
         script.kill(B);
@@ -76,7 +57,9 @@ fn with_suspend_io_the_source_may_be_away_for_long() {
 /// With `io-error`, the default, it fails when the source has not come back in time.
 #[test]
 fn with_io_error_what_is_in_flight_fails_when_the_source_does_not_come_back() {
-    let mut script = given_up(|_| {});
+    let mut script = Script::with_a_primary_target(|options| {
+        options.on_no_data_accessible = OnNoData::IoError;
+    });
     script.kill(B);
     let asked = ask_writes(&mut script);
     for asking in asked {
@@ -87,26 +70,14 @@ fn with_io_error_what_is_in_flight_fails_when_the_source_does_not_come_back() {
 /// The source goes on alone, dies, and is back: what it wrote meanwhile stays.
 #[test]
 fn what_was_in_flight_is_not_done_again_when_the_source_went_on_alone() {
-    let mut script = given_up(patient);
-    script.part();
-    let lost = script.ask_write(A, FAR, 30);
-    script.pass(Span::secs(100));
-    script.write(B, FAR, 40).unwrap();
-    script.flush(B).unwrap();
-    script.kill(B);
-    script.heal();
-    script.start(B);
-    assert_eq!(script.wait(lost), Err(Failed));
-    script.in_sync();
-    assert_eq!(script.read(A, FAR), Ok(40), "it does not rise again");
-    script.linearizable();
+    (0..4).for_each(source_went_on_alone);
 }
 
 /// Both write to one block, and both look, when the source is killed: what came later stays.
 #[test]
 fn what_the_source_wrote_over_is_not_done_again() {
     for events in 0..120 {
-        let mut script = given_up(patient);
+        let mut script = Script::with_a_primary_target(|_| {});
         let mut asked = Vec::new();
         for round in 0..4 {
             asked.push(script.ask_write(A, FAR, 30 + round));
@@ -134,7 +105,7 @@ fn what_the_source_wrote_over_is_not_done_again() {
 #[test]
 fn what_is_sent_anew_below_a_write_that_is_not_is_copied_all_the_same() {
     for (before, after) in (0..24).flat_map(|before| [2, 4, 6, 8].map(|after| (before, after))) {
-        let mut script = given_up(patient);
+        let mut script = Script::with_a_primary_target(|_| {});
         script.write(A, FAR, 20).unwrap();
         script.write(B, FAR + 1, 21).unwrap();
         let mut asked = vec![script.ask_write(A, FAR, 30)];

@@ -15,7 +15,10 @@ use types::{EXTENT_BYTES, Prng};
 /// Round by round both disks are enlarged, and the volume grows while both nodes write; in all
 /// rounds but the last a daemon is killed meanwhile, and the order is given again.
 pub(super) fn show(scale: &Scale, report: &mut Report) -> anyhow::Result<()> {
-    let mut cluster = Cluster::two_primaries(Setup::new(scale.grow_from))?;
+    let mut setup = Setup::new(scale.grow_from);
+    // When the source of what is new is killed the other waits for it.
+    setup.options.push("on-no-data-accessible suspend-io".to_owned());
+    let mut cluster = Cluster::two_primaries(setup)?;
     let addresses = cluster.nodes().map(Node::address);
     let mut prng = Prng::new(11);
     let mut known = BTreeMap::new();

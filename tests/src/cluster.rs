@@ -18,7 +18,7 @@ pub use node::Node;
 pub use setup::Setup;
 pub use status::Status;
 
-use crate::clock::until;
+use crate::clock::{self, until};
 use crate::ports::Ports;
 use crate::proxy::Proxy;
 use crate::{disks, namespace};
@@ -203,11 +203,23 @@ impl Cluster {
     /// # Errors
     /// If that does not come.
     pub fn wait_settled(&self) -> anyhow::Result<Duration> {
-        let settled = until("both nodes in sync", PATIENCE, || {
-            let mut settled = true;
+        // A resync that gets on may take as long as the machine needs for it: what is marked must be
+        // less than ever before within the patience.
+        let (mut least, mut since) = (u64::MAX, clock::now());
+        let settled = until("both nodes in sync", PATIENCE * 20, || {
+            let (mut settled, mut marked) = (true, 0);
             for node in self.nodes() {
-                settled &= node.status()?.is_settled();
+                let status = node.status()?;
+                settled &= status.is_settled();
+                marked += status.out_of_sync_kib();
             }
+            if marked < least {
+                (least, since) = (marked, clock::now());
+            }
+            anyhow::ensure!(
+                settled || since.elapsed() < PATIENCE,
+                "both nodes in sync: no progress for {PATIENCE:?}, {least} KiB are marked"
+            );
             Ok(settled.then_some(()))
         });
         let ((), took) = settled.with_context(|| self.describe())?;

@@ -6,6 +6,7 @@
 use crate::budget::Budgets;
 use crate::entry::Entry;
 use crate::handler::{self, Handlers};
+use crate::kernel::Kernel;
 use crate::nbd_service::NbdService;
 use crate::options::{Options, Paths};
 use crate::resource::{Ended, Order, Resource};
@@ -49,6 +50,8 @@ pub(crate) struct Daemon {
     pub(crate) nbd: NbdService,
     /// Those of the resources that want TLS, while there are any.
     pub(crate) certificates: RefCell<Option<Certificates>>,
+    /// Where what is Primary becomes a device, if it does.
+    kernel: RefCell<Option<Rc<Kernel>>>,
     stopping: Cell<bool>,
     stop: Notify,
     news: News,
@@ -71,6 +74,7 @@ impl Daemon {
             creating: Mutex::new(()),
             nbd: NbdService::default(),
             certificates: RefCell::default(),
+            kernel: RefCell::default(),
             stopping: Cell::new(false),
             stop: Notify::new(),
             news: News::new(),
@@ -100,6 +104,15 @@ impl Daemon {
         self.entries.borrow().get(name).cloned().ok_or_else(|| {
             Failure::new(exit::USAGE, format!("{name}: it is not up; «repadm up {name}»"))
         })
+    }
+
+    /// What is Primary is attached to the kernel from now on.
+    pub(crate) fn use_kernel(&self, kernel: Kernel) {
+        self.kernel.replace(Some(Rc::new(kernel)));
+    }
+
+    fn kernel(&self) -> Option<Rc<Kernel>> {
+        self.kernel.borrow().clone()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -224,10 +237,49 @@ impl Daemon {
     }
 
     /// Takes a resource down.
-    pub(crate) async fn down(&self, name: &str, force: bool) -> Result<(), Failure> {
+    pub(crate) async fn down(self: &Rc<Self>, name: &str, force: bool) -> Result<(), Failure> {
         let Ok(entry) = self.entry(name) else { return Ok(()) };
         let _turn = entry.turn.lock().await;
-        self.end(&entry, Order::Down { force }).await
+        self.detach_from_kernel(&entry, force).await?;
+        let done = self.end(&entry, Order::Down { force }).await;
+        self.attach_if_refused(&entry, done).await
+    }
+
+    /// Makes devices of the volumes of a Primary. Returns what the operator should know.
+    async fn attach_to_kernel(self: &Rc<Self>, entry: &Rc<Entry>) -> Vec<String> {
+        let Some(kernel) = self.kernel() else { return Vec::new() };
+        let mut notes = Vec::new();
+        for volume in entry.volumes() {
+            let export = crate::exports::export_name(entry.name(), volume);
+            match kernel.attach(self, entry, volume).await {
+                Ok(name) => notes.push(format!("{export} is {name}")),
+                Err(why) => {
+                    tracing::warn!(resource = entry.name(), volume = volume.0, "no device: {why}");
+                    notes.push(format!("{export} is not attached to the kernel: {why}"));
+                }
+            }
+        }
+        notes
+    }
+
+    /// Before this node is Primary no more: refused if somebody has a device open.
+    async fn detach_from_kernel(&self, entry: &Entry, force: bool) -> Result<(), Failure> {
+        match self.kernel() {
+            Some(kernel) => kernel.detach(entry.name(), force).await,
+            None => Ok(()),
+        }
+    }
+
+    /// It stays Primary, so it has its devices again.
+    async fn attach_if_refused(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        done: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if done.is_err() && entry.resource.glance().role == Role::Primary {
+            self.attach_to_kernel(entry).await;
+        }
+        done
     }
 
     async fn end(&self, entry: &Rc<Entry>, order: Order) -> Result<(), Failure> {
@@ -410,13 +462,17 @@ impl Daemon {
     }
 
     /// Makes this node Primary. Returns where its volumes are served.
-    pub(crate) async fn primary(&self, name: &str, force: bool) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn primary(
+        self: &Rc<Self>,
+        name: &str,
+        force: bool,
+    ) -> Result<Vec<String>, Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
         entry.resource.order(Order::Primary { force }).await?;
         entry.auto_promoted.set(false);
         self.change(&entry, |remembered| remembered.intended_role = Role::Primary)?;
-        let mut notes = Vec::new();
+        let mut notes = self.attach_to_kernel(&entry).await;
         for volume in entry.volumes() {
             let export = crate::exports::export_name(name, volume);
             let uris = self.uris(&export, entry.nbd().tls).join(" or ");
@@ -436,10 +492,12 @@ impl Daemon {
     }
 
     /// Makes this node Secondary.
-    pub(crate) async fn secondary(&self, name: &str, force: bool) -> Result<(), Failure> {
+    pub(crate) async fn secondary(self: &Rc<Self>, name: &str, force: bool) -> Result<(), Failure> {
         let entry = self.entry(name)?;
         let _turn = entry.turn.lock().await;
-        entry.resource.order(Order::Secondary { force }).await?;
+        self.detach_from_kernel(&entry, force).await?;
+        let done = entry.resource.order(Order::Secondary { force }).await;
+        self.attach_if_refused(&entry, done).await?;
         entry.auto_promoted.set(false);
         self.change(&entry, |remembered| remembered.intended_role = Role::Secondary)
     }

@@ -16,6 +16,7 @@ mod ends;
 mod entry;
 mod exports;
 mod handler;
+mod kernel;
 mod log_limit;
 mod logging;
 mod nbd_listener;
@@ -42,7 +43,8 @@ use access::Access;
 use activation::Passed;
 use anyhow::Context;
 use daemon::Daemon;
-use options::{KernelAttach, Paths};
+use kernel::Kernel;
+use options::Paths;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use state_dir::StateDir;
 use std::path::PathBuf;
@@ -64,12 +66,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     });
     let passed = activation::take(&paths.control)?;
+    let unattached = kernel::why_not(options, &paths, is_root);
+    if unattached.is_none() {
+        kernel::memory::prepare();
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(LocalSet::new().run_until(live(options, paths, passed)))
+    runtime.block_on(LocalSet::new().run_until(live(options, paths, passed, unattached)))
 }
 
-async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result<()> {
+async fn live(
+    options: &Options,
+    paths: Paths,
+    passed: Passed,
+    unattached: Option<&'static str>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals")?;
     let state = StateDir::open(&paths.state_dir)?;
     let boot_id = state_dir::boot_id().context("/proc/sys/kernel/random/boot_id")?;
@@ -88,6 +99,10 @@ async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result
     for (address, listener) in passed.nbd {
         daemon.nbd.serve_passed(&daemon, address, listener)?;
     }
+    match unattached {
+        Some(why) => tracing::info!("nothing is attached to the kernel: {why}"),
+        None => attach_to_kernel(&daemon).await?,
+    }
     restore::restore_all(&daemon).await?;
     for address in paths.nbd.iter().filter(|_| own) {
         daemon.nbd.serve(&daemon, address, access)?;
@@ -97,9 +112,6 @@ async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result
     let at_once = options.max_parallel_resyncs.map_or(usize::MAX, |most| most.get());
     tokio::task::spawn_local(resync_queue::keep(daemon.clone(), at_once));
     tokio::task::spawn_local(control_server::serve(control, daemon.clone()));
-    if options.kernel_attach == KernelAttach::Auto {
-        tracing::info!("kernel attach is not built yet: clients connect to the NBD URIs");
-    }
     tracing::info!(
         control = %paths.control.display(), state_dir = %paths.state_dir.display(),
         pid = std::process::id(), "ready"
@@ -114,6 +126,19 @@ async fn live(options: &Options, paths: Paths, passed: Passed) -> anyhow::Result
         () = daemon.stop_all() => tracing::info!("ended in order"),
         name = signals.next() => anyhow::bail!("{name} again: ended at once, as in a crash"),
     }
+    Ok(())
+}
+
+/// From now on what is Primary is attached.
+async fn attach_to_kernel(daemon: &Daemon) -> anyhow::Result<()> {
+    let kernel = Kernel::new();
+    if let Err(error) = kernel.is_there().await {
+        tracing::warn!("nothing is attached to the kernel until it has an nbd driver: {error}");
+    }
+    let up = daemon.remembered()?;
+    let up: Vec<String> = up.into_iter().map(|remembered| remembered.resource.name).collect();
+    kernel.report_orphans(&up);
+    daemon.use_kernel(kernel);
     Ok(())
 }
 

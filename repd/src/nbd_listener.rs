@@ -200,6 +200,7 @@ impl Reception {
             terms: negotiated.terms,
             volume,
             peer: peer.to_owned(),
+            gone: None,
         };
         let resource = entry.expect("only what is up is resolved").resource.clone();
         resource.serve(client).await.map_err(|failure| Unwelcome::Failed(failure.text))

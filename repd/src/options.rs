@@ -7,6 +7,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// Where root's daemon keeps what is up, by default.
+pub const STATE_DIR: &str = "/var/lib/repd";
+
 /// The replication daemon: one process per node, in the foreground; it logs to standard error.
 ///
 /// It does nothing by itself after a boot: `repadm up RESOURCE` tells it what to do. Within one
@@ -131,7 +134,7 @@ impl Options {
     /// The paths, with the defaults of root or of another user filled in.
     pub fn paths(&self, is_root: bool, environment: impl Fn(&str) -> Option<PathBuf>) -> Paths {
         let (state, run) = match is_root {
-            true => ("/var/lib/repd".into(), PathBuf::from("/run/repd")),
+            true => (STATE_DIR.into(), PathBuf::from("/run/repd")),
             false => {
                 let state = environment("XDG_STATE_HOME")
                     .or_else(|| environment("HOME").map(|home| home.join(".local/state")))

@@ -139,6 +139,11 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
         matches!(self.state, State::Payload { .. })
     }
 
+    /// The export has grown to so many bytes: requests may use them from now on.
+    pub fn grow(&mut self, size: u64) {
+        self.terms.export.size = self.terms.export.size.max(size);
+    }
+
     /// Whether the beginning of a payload is there, and it waits for a buffer.
     pub fn waits_for_buffer(&self) -> bool {
         match &self.state {

@@ -19,7 +19,7 @@ mod pump;
 mod report;
 mod status;
 
-pub(crate) use clients::{CLIENTS_MAX, NewClient};
+pub(crate) use clients::{CLIENTS_MAX, Gone, NewClient};
 #[cfg(test)]
 pub(crate) use engine_config::engine_config;
 pub(crate) use orders::Order;

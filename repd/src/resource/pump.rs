@@ -386,8 +386,13 @@ impl Pump {
         self.published = self.clock.now();
         let was_alone = self.orders.was_alone();
         let glance = Glance::of(&self.engine.status(), self.clients.len(), was_alone);
+        let clients = &mut self.clients;
         self.glance.send_if_modified(|published| {
             let is_new = *published != glance;
+            // Before anybody is told of a size.
+            for volume in glance.volumes.iter().filter(|_| is_new) {
+                clients.grow(volume.id, volume.size_bytes);
+            }
             *published = glance;
             is_new
         });

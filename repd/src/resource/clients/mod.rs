@@ -18,6 +18,7 @@ use stall::Watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 use types::{StatusMap, Time, VolumeId};
 
 /// A connection with so many requests that are not answered, or whose answer is not sent, is not read
@@ -47,6 +48,19 @@ pub(crate) struct NewClient {
     pub(crate) volume: VolumeId,
     /// What is known of the other end.
     pub(crate) peer: String,
+    /// Tells somebody that the connection is over.
+    pub(crate) gone: Option<Gone>,
+}
+
+/// Tells somebody, when it is dropped, that a connection is over.
+#[derive(Debug)]
+pub(crate) struct Gone(pub(crate) mpsc::UnboundedSender<()>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // Whoever does not listen does not care.
+        let _ = self.0.send(());
+    }
 }
 
 /// See the module's page.
@@ -94,6 +108,7 @@ struct Client {
     /// It has closed its side: what of it was not begun never will be.
     has_hung_up: bool,
     watch: Watch,
+    _gone: Option<Gone>,
 }
 
 struct InFlight {
@@ -166,9 +181,16 @@ impl Clients {
             leaving: false,
             has_hung_up: false,
             watch: Watch::begin(now),
+            _gone: new.gone,
         };
         self.clients.insert(id, client);
         inputs.push_back(Input::ClientOpened { client: id, volume });
+    }
+
+    /// A volume has so many bytes now: who knows of that may use them.
+    pub(crate) fn grow(&mut self, volume: VolumeId, size: u64) {
+        let clients = self.clients.values_mut().filter(|client| client.volume == volume);
+        clients.for_each(|client| client.reader.grow(size));
     }
 
     /// Who has a volume open, or any volume.

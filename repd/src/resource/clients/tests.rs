@@ -30,6 +30,7 @@ fn join_by(clients: &mut Clients, terms: Terms) -> UnixStream {
         terms,
         volume: VolumeId(0),
         peer: "test".into(),
+        gone: None,
     };
     let mut inputs = VecDeque::new();
     clients.insert(new, Time(0), &mut inputs);

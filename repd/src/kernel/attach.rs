@@ -40,8 +40,9 @@ const UDEV_PATIENCE: Duration = Duration::from_secs(20);
 const DETACH_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts to give a device a socket: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// A socket that has lived so long was no failure.
-const LIVES: Duration = Duration::from_secs(30);
+/// A socket that has lived so long was no failure. Less than the driver's shortest timeout: I/O that
+/// stands still costs it one after the other.
+const LIVES: Duration = Duration::from_secs(10);
 
 /// A volume that is attached.
 #[derive(Debug)]
@@ -286,7 +287,8 @@ fn connect(existing: Option<Index>, device: &Device, far: &[OwnedFd]) -> io::Res
         None => driver.connect(device, far),
         Some(index) => {
             driver.reconnect(index, device, far)?;
-            // It may have grown without us.
+            // It may have grown without us. The driver stands still for that until what was in flight
+            // has ended, so it has its sockets before.
             driver.resize(index, device)?;
             Ok(index)
         }
@@ -359,12 +361,18 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, mut ends: mpsc::UnboundedReceiver<()>) {
         let mut glance = self.entry.resource.watch();
-        let (mut size, mut wait, mut last) = (self.attached.device.size, RETRY.0, Instant::now());
+        let (mut size, mut wait) = (self.attached.device.size, RETRY.0);
+        let mut last = Instant::now();
         loop {
             tokio::select! {
                 Some(()) = ends.recv() => {
                     self.attached.live.set(self.attached.live.get().saturating_sub(1));
-                    wait = if last.elapsed() > LIVES { RETRY.0 } else { (wait * 2).min(RETRY.1) };
+                    if last.elapsed() > LIVES {
+                        wait = RETRY.0;
+                    } else {
+                        sleep(wait).await;
+                        wait = (wait * 2).min(RETRY.1);
+                    }
                     last = Instant::now();
                     if !self.renew(wait).await {
                         return;
@@ -374,9 +382,12 @@ impl Keeper {
                     if changed.is_err() {
                         return;
                     }
+                    // While I/O is suspended the driver would stand still for a new size, and take no
+                    // new socket meanwhile.
                     let (role, now) = {
                         let glance = glance.borrow_and_update();
                         let volume = glance.volume(self.attached.named.volume);
+                        let volume = volume.filter(|volume| !volume.suspended);
                         (glance.role, volume.map_or(0, |volume| volume.size_bytes))
                     };
                     if role == Role::Secondary && !self.is_over() && !self.is_restoring() {

@@ -123,8 +123,6 @@ impl Kernel {
         };
         let (names, wanted) = (self.names.clone(), named.clone());
         let made = blocking(move || names.make(&wanted)).await;
-        let (ends_now, live) = (Cell::new(false), Cell::new(connections));
-        let attached = Rc::new(Attached { named, device, ends: ends_now, live });
         tracing::info!(
             resource = entry.name(),
             volume = volume.0,
@@ -132,19 +130,29 @@ impl Kernel {
             again = existing.is_some(),
             "attached to the kernel as /dev/{index}"
         );
-        self.attached.borrow_mut().insert(key, attached.clone());
-        let keeper = Keeper {
-            kernel: self.clone(),
-            daemon: daemon.clone(),
-            entry: entry.clone(),
-            attached: attached.clone(),
-            gone,
-        };
-        tokio::task::spawn_local(keeper.keep(ends));
+        let (ends_now, live) = (Cell::new(false), Cell::new(connections));
+        let attached = Rc::new(Attached { named, device, ends: ends_now, live });
+        let words = attached.words();
+        self.keep(daemon, entry, attached, (gone, ends));
         match made {
-            Ok(()) => Ok(attached.words()),
+            Ok(()) => Ok(words),
             Err(error) => Ok(format!("/dev/{index}, but {error}")),
         }
+    }
+
+    /// Has a device kept from now on.
+    fn keep(
+        self: &Rc<Self>,
+        daemon: &Rc<Daemon>,
+        entry: &Rc<Entry>,
+        attached: Rc<Attached>,
+        (gone, ends): (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>),
+    ) {
+        let key = (entry.name().to_owned(), attached.named.volume);
+        self.attached.borrow_mut().insert(key, attached.clone());
+        let (kernel, daemon, entry) = (self.clone(), daemon.clone(), entry.clone());
+        let keeper = Keeper { kernel, daemon, entry, attached, gone };
+        tokio::task::spawn_local(keeper.keep(ends));
     }
 
     /// A client of the resource at the other end of one of the device's sockets.

@@ -2,26 +2,22 @@
 # waits for a disk cannot be ended from inside.
 # shellcheck shell=bash
 
-guest_ssh() {
-    local machine=$1
-    shift
-    ssh -q -i "$IMAGE_DIR/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-        -o ControlMaster=auto -o ControlPersist=yes -o ControlPath="$SOCKETS_DIR/$machine.ssh" \
-        -o ConnectTimeout=5 -o ServerAliveInterval=15 -o ServerAliveCountMax=8 \
-        "root@10.77.0.$((10 + machine))" "$@"
-}
-
 # on [-t SECONDS] MACHINE COMMAND...: its output and exit code; 124 when the time is over.
 on() {
-    local limit=60
+    local limit=60 machine
     if [ "$1" = -t ]; then
         limit=$2
         shift 2
     fi
-    export -f guest_ssh
-    export IMAGE_DIR SOCKETS_DIR
-    # Foreground: in a process group of its own it would outlive an interrupt.
-    timeout --foreground -k 5 "$limit" bash -c 'guest_ssh "$@"' on "$@"
+    machine=$1
+    shift
+    # Foreground: in a process group of its own it would outlive an interrupt. ssh must be timeout's own
+    # child then, for its children's children are not ended.
+    timeout --foreground -k 5 "$limit" \
+        ssh -q -i "$IMAGE_DIR/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+        -o ControlMaster=auto -o ControlPersist=yes -o ControlPath="$SOCKETS_DIR/$machine.ssh" \
+        -o ConnectTimeout=5 -o ServerAliveInterval=15 -o ServerAliveCountMax=8 \
+        "root@10.77.0.$((10 + machine))" "$@"
 }
 
 # on_both [-t SECONDS] COMMAND...: on both at the same time; fails if it failed on either.
@@ -42,8 +38,9 @@ on_both() {
 
 # A machine that is gone leaves a connection that would be waited for.
 close_connection() {
-    guest_ssh_pid=$(ssh -O check -o ControlPath="$SOCKETS_DIR/$1.ssh" x 2>&1 | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
-    [ -z "$guest_ssh_pid" ] || kill "$guest_ssh_pid" 2>/dev/null || true
+    local pid
+    pid=$(ssh -O check -o ControlPath="$SOCKETS_DIR/$1.ssh" x 2>&1 | sed -n 's/.*pid=\([0-9]*\).*/\1/p') || true
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
     rm -f "$SOCKETS_DIR/$1.ssh"
 }
 

@@ -9,7 +9,7 @@ IMAGE_BASE="ca-certificates udev kmod procps iproute2 iputils-ping openssh-serve
 IMAGE_PACKAGES="python3-minimal strace lsof jq tcpdump
     nbd-client nbdkit libnbd-bin drbd-utils
     corosync dlm-controld gfs2-utils lvm2 lvm2-lockd
-    samba samba-vfs-modules smbclient cifs-utils ctdb ethtool
+    samba samba-vfs-modules smbclient cifs-utils ctdb ethtool iptables
     nfs-kernel-server nfs-common libnfs-utils iputils-arping fio dbench xfsprogs e2fsprogs"
 # What the initramfs loads to reach the root disk, the network and the directory of the host.
 INITRAMFS_MODULES="virtio_pci virtio_blk ext4 virtio_net 9pnet_virtio 9p"

@@ -52,6 +52,9 @@ on -t 120 "$victim" repadm wait-sync --wfc-timeout=100 r0
 primary_r0 "$victim"
 start_cluster "$victim"
 mount_gfs2 /dev/drbd1 /opt "$victim"
+# Its own copies of CTDB's databases may be half written; it gets them from the other node, as a node
+# that was away does.
+on "$victim" 'rm -rf /var/lib/ctdb/persistent'
 start_ctdb "$victim"
 eventually 120 "both nodes to be well" ctdb_is_well 1 2
 start_clustered_smbd "$victim"

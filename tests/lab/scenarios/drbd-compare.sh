@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # the same fio jobs on kernel DRBD and on repd in the same machines, in turns; resync times of both
 # order: 10
-# limit: 3000
+# limit: 5400
 
 REPEATS=${LAB_REPEATS:-3}
 JOB_SECONDS=${LAB_JOB_SECONDS:-7}
@@ -93,7 +93,7 @@ scattered="fio --name=scattered --rw=randwrite --bs=4k --number_ios=16384 --iode
 # resync WHAT WAIT: how long until the copy of node 2 is whole again, as seen on node 2
 resync() {
     local what=$1 order=$2 whole=$3
-    echo "$what: $(on -t 200 2 "begin=\$(cut -d' ' -f1 /proc/uptime); $order
+    echo "$what: $(on -t 900 2 "begin=\$(cut -d' ' -f1 /proc/uptime); $order
         until $whole; do sleep 0.1; done
         end=\$(cut -d' ' -f1 /proc/uptime); awk \"BEGIN { printf \\\"%.1f s\\\", \$end - \$begin }\"")" | tee -a "$RESYNCS"
 }

@@ -57,9 +57,9 @@ step "Samba on both"
 on 1 'mkdir -p /opt/share && chmod 777 /opt/share'
 on_both -t 60 'cp /lab/smb.conf /etc/samba/smb.conf; : >/etc/samba/cluster.conf
     smbd -D; until ss -ltn | grep -q ":445 "; do sleep 0.2; done'
-on 1 'head -c 2000000 /dev/urandom >/root/put && smbclient -N //192.168.0.18/opt -c "put /root/put up.bin"'
-on 2 'smbclient -N //192.168.0.19/opt -c "get up.bin /root/got"'
-expect "what was put on one and got on the other" "$(on 1 'sha256sum </root/put')" "$(on 2 'sha256sum </root/got')"
+on 1 'head -c 2000000 /dev/urandom >/tmp/put && smbclient -N //192.168.0.18/opt -c "put /tmp/put up.bin"'
+on 2 'smbclient -N //192.168.0.19/opt -c "get up.bin /tmp/got"'
+expect "what was put on one and got on the other" "$(on 1 'sha256sum </tmp/put')" "$(on 2 'sha256sum </tmp/got')"
 
 step "in use, and it is said by whom"
 expect_exit 11 on 1 repadm secondary r0

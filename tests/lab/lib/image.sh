@@ -116,7 +116,7 @@ build_kernel() {
 build_initramfs() {
     local version=$1 tree=$IMAGE_DIR/initramfs module file
     rm -rf "$tree"
-    mkdir -p "$tree"/{bin,modules,proc,sys,dev,root}
+    mkdir -p "$tree"/{bin,modules,proc,sys,dev,sysroot}
     cp "$(command -v busybox)" "$tree/bin/busybox"
     for module in $INITRAMFS_MODULES; do
         # builtin ones have no file

@@ -41,9 +41,9 @@ pause 2
 expect_exit 1 can_ping
 continue_machine 2
 eventually 10 "a continued machine" can_ping
-on 2 'echo gone >/root/unwritten; echo kept >/root/written; sync /root/written'
+on 2 'echo gone >/srv/unwritten; echo kept >/srv/written; sync /srv/written'
 power_cut 2
 expect_exit 1 can_ping
 boot 2
-expect "what was synced before the power cut" kept "$(on 2 cat /root/written)"
+expect "what was synced before the power cut" kept "$(on 2 cat /srv/written)"
 for machine in 1 2; do expect_quiet_kernel "$machine"; done

@@ -113,11 +113,11 @@ power_cut() {
 
 # Stands still with all that it has, and goes on later; its clock then lags.
 pause() {
-    qmp "$1" stop
+    qmp "$1" stop >/dev/null
 }
 
 continue_machine() {
-    qmp "$1" cont
+    qmp "$1" cont >/dev/null
 }
 
 # Has all that the machine's kernel has not yet written go to the disks, then ends it.

@@ -63,7 +63,19 @@ impl World {
         }
     }
 
-    pub(crate) fn note_congestion(&mut self, old: ReplicationState, new: ReplicationState) {
+    pub(crate) fn note_congestion(
+        &mut self,
+        node: usize,
+        volume: usize,
+        old: ReplicationState,
+        new: ReplicationState,
+    ) {
+        // A link that is lost meanwhile tells the peer nothing.
+        match new {
+            ReplicationState::Ahead => self.nodes[node].ahead[volume] = true,
+            ReplicationState::Off => {}
+            _ => self.nodes[node].ahead[volume] = false,
+        }
         if new == ReplicationState::Ahead {
             self.marks.hit(Mark::PulledAhead);
         }
@@ -184,13 +196,7 @@ impl World {
     /// flushed, as a single disk would: it is looked at where both lose power.
     pub(crate) fn death_by_protocol(&mut self, node: usize, death: Death) -> Death {
         let it = &mut self.nodes[node];
-        let status = match &it.process {
-            Process::Running(engine) => Some(engine.status()),
-            _ => None,
-        };
-        let ahead = status.is_some_and(|status| {
-            status.volumes.iter().any(|volume| volume.replication == ReplicationState::Ahead)
-        });
+        let ahead = std::mem::take(&mut it.ahead).contains(&true);
         // One that dies again before the two were in sync has not told it either.
         it.died_ahead = ahead || it.behind && it.died_ahead;
         let spared = self.plan.options.protocol != Protocol::C

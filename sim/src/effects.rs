@@ -405,7 +405,7 @@ impl World {
                     self.marks.hit(Mark::NewPartCopied);
                 }
                 self.replication_changed(*old, *new);
-                self.note_congestion(*old, *new);
+                self.note_congestion(node, usize::from(volume.0), *old, *new);
             }
             _ => {}
         }

@@ -148,6 +148,8 @@ pub(crate) struct Node {
     /// How large its disks were when their metadata were put where they are: kept by the daemon, and
     /// durable.
     pub(crate) ends: [Vec<u64>; 2],
+    /// Its peer was left behind in a volume, and has not been in touch since.
+    pub(crate) ahead: [bool; 2],
     /// It died while its peer was left behind, and the peer may not have known.
     pub(crate) died_ahead: bool,
     /// Disks that fail or are gone, and come back.
@@ -199,6 +201,7 @@ impl Node {
             behind: false,
             sizes: plan.first_sizes(),
             ends: plan.device_bytes.map(|bytes| vec![bytes]),
+            ahead: [false; 2],
             died_ahead: false,
             losses: [None, None],
         }

@@ -6,7 +6,7 @@ use super::{Kernel, blocking, open};
 use crate::daemon::Daemon;
 use crate::entry::Entry;
 use crate::exports::export_name;
-use crate::resource::{Gone, NewClient};
+use crate::resource::{Glance, Gone, NewClient};
 use crate::stream::{StdStream, Stream};
 use bytes::BytesMut;
 use control::{Failure, exit};
@@ -49,6 +49,9 @@ const LIVES: Duration = Duration::from_secs(10);
 pub(super) struct Attached {
     named: Named,
     device: Device,
+    /// The size that the driver knows; nothing if an earlier daemon has told it, and it may have grown
+    /// since.
+    told: Cell<Option<u64>>,
     /// It is to be no more.
     ends: Cell<bool>,
     /// How many of its sockets are served.
@@ -82,7 +85,10 @@ impl Kernel {
         let key = (entry.name().to_owned(), volume);
         let known = self.attached.borrow().get(&key).cloned();
         if let Some(known) = known {
-            return Ok(known.words());
+            return match known.ends.get() {
+                true => Err("its device is just being taken away; try again".to_owned()),
+                false => Ok(known.words()),
+            };
         }
         let export = export_name(entry.name(), volume);
         let size = entry.resource.glance().volume(volume).map_or(0, |volume| volume.size_bytes);
@@ -130,8 +136,9 @@ impl Kernel {
             again = existing.is_some(),
             "attached to the kernel as /dev/{index}"
         );
+        let told = Cell::new(existing.is_none().then_some(size));
         let (ends_now, live) = (Cell::new(false), Cell::new(connections));
-        let attached = Rc::new(Attached { named, device, ends: ends_now, live });
+        let attached = Rc::new(Attached { named, device, told, ends: ends_now, live });
         let words = attached.words();
         self.keep(daemon, entry, attached, (gone, ends));
         match made {
@@ -293,13 +300,7 @@ fn connect(existing: Option<Index>, device: &Device, far: &[OwnedFd]) -> io::Res
     let mut driver = open()?;
     match existing {
         None => driver.connect(device, far),
-        Some(index) => {
-            driver.reconnect(index, device, far)?;
-            // It may have grown without us. The driver stands still for that until what was in flight
-            // has ended, so it has its sockets before.
-            driver.resize(index, device)?;
-            Ok(index)
-        }
+        Some(index) => driver.reconnect(index, device, far).map(|()| index),
     }
 }
 
@@ -369,8 +370,9 @@ struct Keeper {
 impl Keeper {
     async fn keep(self, mut ends: mpsc::UnboundedReceiver<()>) {
         let mut glance = self.entry.resource.watch();
-        let (mut size, mut wait) = (self.attached.device.size, RETRY.0);
-        let mut last = Instant::now();
+        let (mut wait, mut last) = (RETRY.0, Instant::now());
+        // It may have grown before this daemon was there.
+        glance.mark_changed();
         loop {
             tokio::select! {
                 Some(()) = ends.recv() => {
@@ -390,21 +392,30 @@ impl Keeper {
                     if changed.is_err() {
                         return;
                     }
-                    // While I/O is suspended the driver would stand still for a new size, and take no
-                    // new socket meanwhile.
-                    let (role, now) = {
-                        let glance = glance.borrow_and_update();
-                        let volume = glance.volume(self.attached.named.volume);
-                        let volume = volume.filter(|volume| !volume.suspended);
-                        (glance.role, volume.map_or(0, |volume| volume.size_bytes))
-                    };
-                    if role == Role::Secondary && !self.is_over() && !self.is_restoring() {
-                        self.lost_role().await;
-                    } else if now > size && self.resize(now).await {
-                        size = now;
-                    }
+                    let now = glance.borrow_and_update().clone();
+                    self.follow(&now).await;
                 }
             }
+        }
+    }
+
+    /// The resource has changed.
+    async fn follow(&self, now: &Glance) {
+        if self.is_over() {
+            return;
+        }
+        if now.role == Role::Secondary {
+            if !self.is_restoring() {
+                self.lost_role();
+            }
+            return;
+        }
+        // While I/O is suspended the driver would stand still for a new size, and take no new socket
+        // meanwhile.
+        let volume = now.volume(self.attached.named.volume);
+        let size = volume.filter(|volume| !volume.suspended).map_or(0, |volume| volume.size_bytes);
+        if size > self.attached.told.get().unwrap_or(0) {
+            self.resize(size).await;
         }
     }
 
@@ -466,26 +477,36 @@ impl Keeper {
         served.map_err(|failure| io::Error::other(failure.text))
     }
 
-    /// Tells the device its size; whether it is told.
-    async fn resize(&self, size: u64) -> bool {
+    /// Tells the device its size. The driver stands still for a new one until what is in flight has
+    /// ended, so it has its sockets, and they are served, before.
+    async fn resize(&self, size: u64) {
         let Named { index, volume, .. } = self.attached.named;
         let device = Device { size, ..self.attached.device.clone() };
+        let known = self.attached.told.replace(Some(size));
         let tell = move || open().and_then(|mut driver: Driver| driver.resize(index, &device));
         match blocking(tell).await {
+            Ok(()) if known.is_none() => {}
             Ok(()) => tracing::info!(volume = volume.0, "/dev/{index} has {size} bytes now"),
+            // Once said, and not with every change of the resource.
             Err(error) => tracing::warn!(volume = volume.0, "/dev/{index} keeps its size: {error}"),
         }
-        true
     }
 
-    /// The engine has made this node Secondary: nothing is served any more.
-    async fn lost_role(&self) {
+    /// The engine has made this node Secondary: nothing is served any more. By another task: this one
+    /// has to see the last of the connections go.
+    fn lost_role(&self) {
+        let Named { index, volume, .. } = self.attached.named;
         tracing::warn!(
             resource = self.entry.name(),
-            "this node is Secondary now, and its devices are taken away"
+            volume = volume.0,
+            "this node is Secondary now, and /dev/{index} is taken away"
         );
-        if let Err(failure) = self.kernel.detach(self.entry.name(), true).await {
-            tracing::warn!("{failure}");
-        }
+        self.attached.ends.set(true);
+        let (kernel, entry) = (self.kernel.clone(), self.entry.clone());
+        tokio::task::spawn_local(async move {
+            if let Err(failure) = kernel.detach_one(entry.name(), volume, index).await {
+                tracing::warn!("{failure}");
+            }
+        });
     }
 }

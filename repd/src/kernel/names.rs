@@ -36,7 +36,7 @@ pub(super) struct Named {
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NameError {
-    #[error("{}: this is no path below /dev", path.display())]
+    #[error("{}: this is no path below /dev, or has characters that udev does not take", path.display())]
     Elsewhere { path: PathBuf },
     #[error("{}: there is {what} already, which is left alone; move it away, or choose another \
              `device`", path.display())]
@@ -74,7 +74,7 @@ impl Names {
             Err(error) => (None, Err(error)),
         };
         self.write(named, link.as_deref())?;
-        let all = [link, Some(self.by_resource(named))];
+        let all = [link, self.by_resource(named)];
         self.settle(named.index, || {
             all.iter().flatten().all(|path| self.leads_to(path, named.index))
         });
@@ -93,19 +93,15 @@ impl Names {
             }
             _ => {}
         }
-        let all: Vec<PathBuf> = self
-            .wanted(named)
-            .ok()
-            .flatten()
-            .into_iter()
-            .chain([self.by_resource(named)])
-            .collect();
+        let by_resource = self.by_resource(named);
+        let all: Vec<PathBuf> =
+            self.wanted(named).ok().flatten().into_iter().chain(by_resource.clone()).collect();
         self.settle(named.index, || !all.iter().any(|path| self.leads_to(path, named.index)));
         for path in all.iter().filter(|path| self.leads_to(path, named.index)) {
             fs::remove_file(path).map_err(io_at(path.clone()))?;
         }
         // Empty directories of ours; whoever has others in them keeps them.
-        let mut directory = self.by_resource(named);
+        let mut directory = by_resource.unwrap_or_default();
         while directory.pop() && directory.starts_with(self.dev.join("repd")) {
             if fs::remove_dir(&directory).is_err() {
                 break;
@@ -122,9 +118,10 @@ impl Names {
 
     fn write(&self, named: &Named, link: Option<&Path>) -> Result<(), NameError> {
         let Named { index, resource, volume, connections, .. } = named;
-        let mut text = format!(
-            "REPD_RESOURCE={resource}\nREPD_VOLUME={volume}\nREPD_CONNECTIONS={connections}\n"
-        );
+        let mut text = format!("REPD_CONNECTIONS={connections}\n");
+        if is_plain(resource) {
+            text.push_str(&format!("REPD_RESOURCE={resource}\nREPD_VOLUME={volume}\n"));
+        }
         if let Some(link) = link.and_then(|link| link.strip_prefix(&self.dev).ok()) {
             text.push_str(&format!("REPD_LINK={}\n", link.display()));
         }
@@ -149,17 +146,20 @@ impl Names {
 
     fn wanted(&self, named: &Named) -> Result<Option<PathBuf>, NameError> {
         let Some(device) = &named.device else { return Ok(None) };
-        let is_plain = device.components().all(|part| part.as_os_str() != "..");
+        let all_plain =
+            device.components().skip(1).all(|part| part.as_os_str().to_str().is_some_and(is_plain));
         match device.strip_prefix("/dev") {
-            Ok(below) if is_plain && !below.as_os_str().is_empty() => {
+            Ok(below) if all_plain && !below.as_os_str().is_empty() => {
                 Ok(Some(self.dev.join(below)))
             }
             _ => Err(NameError::Elsewhere { path: device.clone() }),
         }
     }
 
-    fn by_resource(&self, named: &Named) -> PathBuf {
-        self.dev.join("repd/by-res").join(&named.resource).join(named.volume.to_string())
+    /// Nothing for a resource whose name cannot be that of a link.
+    fn by_resource(&self, named: &Named) -> Option<PathBuf> {
+        let directory = self.dev.join("repd/by-res").join(&named.resource);
+        is_plain(&named.resource).then(|| directory.join(named.volume.to_string()))
     }
 
     /// Whether nothing is there that is not ours: a link to an nbd device that has no server is what
@@ -201,6 +201,12 @@ impl Names {
     }
 }
 
+/// Whether udev takes a part of a path as it is: others it would replace, or cut in two.
+fn is_plain(part: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c);
+    !matches!(part, "" | "." | "..") && part.chars().all(known)
+}
+
 fn io_at(path: PathBuf) -> impl FnOnce(io::Error) -> NameError {
     move |error| NameError::Io { path, error }
 }
@@ -234,7 +240,7 @@ mod tests {
             assert_eq!(fs::read_link(dev.join(path)).unwrap(), dev.join("nbd0"), "{path}");
         }
         let file = fs::read_to_string(directory.path().join("devices/nbd0")).unwrap();
-        assert_eq!(file, "REPD_RESOURCE=r0\nREPD_VOLUME=0\nREPD_CONNECTIONS=2\nREPD_LINK=drbd1\n");
+        assert_eq!(file, "REPD_CONNECTIONS=2\nREPD_RESOURCE=r0\nREPD_VOLUME=0\nREPD_LINK=drbd1\n");
         assert_eq!(
             fs::read_to_string(directory.path().join("sys/block/nbd0/uevent")).unwrap(),
             "change"
@@ -268,9 +274,27 @@ mod tests {
         fs::remove_file(directory.path().join("sys/block/nbd1/pid")).unwrap();
         names.make(&named(0, "/dev/other")).unwrap();
         assert_eq!(fs::read_link(dev.join("other")).unwrap(), dev.join("nbd0"));
-        for strange in ["/srv/x", "/dev/../etc/passwd", "/dev", "relative"] {
+        for strange in
+            ["/srv/x", "/dev/../etc/passwd", "/dev", "relative", "/dev/a b", "/dev/a\nX=1"]
+        {
             let made = names.make(&named(0, strange));
             assert!(matches!(made, Err(NameError::Elsewhere { .. })), "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_resource_whose_name_is_no_name_of_a_link_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names(directory.path());
+        for strange in ["..", "a b", "a\nREPD_LINK=sda"] {
+            let one = Named { resource: strange.into(), ..named(0, "/dev/drbd1") };
+            names.make(&one).unwrap();
+            let dev = directory.path().join("dev");
+            assert_eq!(fs::read_dir(&dev).unwrap().count(), 1, "{strange:?}: drbd1 alone");
+            let file = fs::read_to_string(directory.path().join("devices/nbd0")).unwrap();
+            assert_eq!(file, "REPD_CONNECTIONS=2\nREPD_LINK=drbd1\n");
+            names.remove(&one).unwrap();
+            assert_eq!(fs::read_dir(&dev).unwrap().count(), 0);
         }
     }
 }

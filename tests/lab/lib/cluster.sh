@@ -25,6 +25,14 @@ start_lvmlockd() {
     on_both 'lvmlockd -g dlm; until lvmlockctl -i >/dev/null 2>&1; do sleep 0.2; done'
 }
 
+# Both Primary with GFS2 mounted as /opt, as the how-to leaves it. start_r0's argument.
+gfs2_pair() {
+    start_r0 "$@"
+    primary_r0 1 2
+    start_cluster
+    gfs2_on_both /dev/drbd1 /opt
+}
+
 # GFS2 on a device that both have, mounted on both.
 gfs2_on_both() {
     local device=$1 where=$2

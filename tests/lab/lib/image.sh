@@ -136,14 +136,13 @@ build_root() {
     local megabytes
     say "image: root file system"
     rm -rf "$ROOTFS/lab"
-    mkdir -p "$ROOTFS/lab" "$ROOTFS/host" "$ROOTFS/root/.ssh"
+    mkdir -p "$ROOTFS/lab" "$ROOTFS/host"
     cp "$LAB_SOURCE"/guest/* "$ROOTFS/lab/"
     cp "$(command -v busybox)" "$ROOTFS/lab/busybox"
     chmod +x "$ROOTFS"/lab/{init,rc,busybox,fence-peer,fio-job,nfs-package,*.py}
     cp "$ROOTFS/lab/inittab" "$ROOTFS/etc/inittab"
     [ -e "$IMAGE_DIR/key" ] || ssh-keygen -q -t ed25519 -N '' -C lab -f "$IMAGE_DIR/key"
-    cp "$IMAGE_DIR/key.pub" "$ROOTFS/root/.ssh/authorized_keys"
-    chmod 700 "$ROOTFS/root/.ssh"
+    cp "$IMAGE_DIR/key.pub" "$ROOTFS/lab/authorized_keys"
     cp "$ROOTFS/lab/sshd.conf" "$ROOTFS/etc/ssh/sshd_config.d/lab.conf"
     sed -i 's/^root:[^:]*:/root::/' "$ROOTFS/etc/shadow"
     printf '%s\n' '127.0.0.1 localhost' '192.168.0.18 linux-nas01' '192.168.0.19 linux-nas02' >"$ROOTFS/etc/hosts"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# kernel attach: names, holders, a daemon that dies under a mount, growth is left to the next
+# kernel attach: names, holders, a daemon that dies under a mount
 # order: 3
 # limit: 420
 

@@ -4,11 +4,7 @@
 # limit: 600
 
 boot_new
-start_r0 r0-fence.res
-bytes=$(r0_bytes)
-primary_r0 1 2
-start_cluster
-gfs2_on_both /dev/drbd1 /opt
+gfs2_pair r0-fence.res
 start_fencer
 for machine in 1 2; do
     start_writer "$machine" "/opt/$machine" 3600

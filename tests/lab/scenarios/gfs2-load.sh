@@ -6,11 +6,7 @@
 SECONDS_OF_LOAD=${LAB_LOAD_SECONDS:-120}
 
 boot_new
-start_r0
-bytes=$(r0_bytes)
-primary_r0 1 2
-start_cluster
-gfs2_on_both /dev/drbd1 /opt
+gfs2_pair
 on 1 'mkdir /opt/{1,2} && truncate -s 1M /opt/counters'
 
 step "a lock that goes to and fro"

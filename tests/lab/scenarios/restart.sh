@@ -6,11 +6,7 @@
 ROUNDS=${LAB_ROUNDS:-10}
 
 boot_new
-start_r0
-bytes=$(r0_bytes)
-primary_r0 1 2
-start_cluster
-gfs2_on_both /dev/drbd1 /opt
+gfs2_pair
 for machine in 1 2; do start_writer "$machine" "/opt/$machine" 3600; done
 
 whole_again() {

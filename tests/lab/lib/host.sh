@@ -28,11 +28,13 @@ check_host() {
     local packages
     [ "$(id -u)" = 0 ] || die "root is needed: for network namespaces, taps, and to make a root file system"
     mapfile -t packages < <(missing_packages)
-    if [ "${#packages[@]}" -gt 0 ] && [ "$1" = 1 ]; then
+    # Twice: a package may drive out another, if that one came from a newer release.
+    for _ in 1 2; do
+        [ "${#packages[@]}" -gt 0 ] && [ "$1" = 1 ] || break
         apt-get -q update
         DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${packages[@]}"
         mapfile -t packages < <(missing_packages)
-    fi
+    done
     [ "${#packages[@]}" = 0 ] || die "packages are missing on this host (or run with --install):
     apt-get update && apt-get install --no-install-recommends ${packages[*]}"
     [ -c /dev/net/tun ] || die "no /dev/net/tun: this kernel has no taps, or this is a container without them"

@@ -183,12 +183,18 @@ impl Node {
         Ok(())
     }
 
-    /// SIGSTOP: it stands still, its connections stay.
+    /// SIGSTOP: it stands still, its connections stay. The signal is only the order: a thread that
+    /// runs goes on until it sees it, and could still answer. So this waits until none does.
     ///
     /// # Errors
-    /// If it does not run.
+    /// If it does not run, or does not stop.
     pub fn freeze(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid()?));
+        until(&format!("{}: stopped", self.name), PATIENCE, || {
+            Ok(all_stopped(&tasks)?.then_some(()))
+        })?;
+        Ok(())
     }
 
     /// SIGCONT: it goes on.
@@ -267,6 +273,20 @@ fn answers(control: &Path) -> anyhow::Result<Option<()>> {
     let Ok(mut client) = control::Client::connect(control) else { return Ok(None) };
     client.stream().set_read_timeout(Some(PATIENCE))?;
     Ok(client.call(control::Command::Version, |_| {}).ok().map(drop))
+}
+
+/// Whether every thread below a directory of the kernel's stands still (proc_pid_stat(5): the state
+/// is what follows the name in parentheses).
+fn all_stopped(tasks: &Path) -> anyhow::Result<bool> {
+    for task in fs::read_dir(tasks)? {
+        // A thread may end while it is looked at.
+        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
+        let state = stat.rsplit_once(") ").context("no name in the stat of a thread")?.1;
+        if !state.starts_with('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What a person has set for another cluster is not for this one.

@@ -126,6 +126,11 @@ impl Status {
         self.text("/devices/0/generation")
     }
 
+    /// Requests of clients that are not answered.
+    pub fn upper_pending(&self) -> u64 {
+        self.number("/devices/0/upper-pending")
+    }
+
     /// Whether any client has the device open.
     pub fn has_clients(&self) -> bool {
         let clients = self.0.pointer("/devices/0/clients").and_then(Value::as_array);

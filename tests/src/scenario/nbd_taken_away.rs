@@ -44,6 +44,8 @@ async fn held_write(node: &Node, peer: &Node) -> anyhow::Result<(Client, u64)> {
     peer.freeze()?;
     let first = client.submit(Operation::write(0, vec![2; 4096]));
     client.send().await?;
+    // Sent is not read: an order that comes before finds nothing to wait for.
+    node.wait_for("the write is in flight", |status| status.upper_pending() == 1)?;
     Ok((client, first))
 }
 

@@ -11,6 +11,7 @@ use crate::stream::{StdStream, Stream};
 use bytes::BytesMut;
 use control::{Failure, exit};
 use nbd_server::{ExportInfo, MaybeTls, Terms};
+use rustix::net::sockopt;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,9 @@ use types::{BLOCK_BYTES, Role, VolumeId};
 const BACKEND: &str = "repd:";
 /// Sockets of a device: the driver has a queue for each, up to the number of processors.
 const CONNECTIONS_MAX: usize = 4;
+/// What either end of a socket may send ahead. The kernel's default, 208 KiB with its own accounting,
+/// holds one request of 128 KiB: the driver's thread would stop in the middle of the next.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
 /// The least time after which the driver sends a request again. It does so too if this daemon was
 /// killed meanwhile, so it is the pause that applications see then.
 const TIMEOUT_MIN: Duration = Duration::from_secs(20);
@@ -66,6 +70,10 @@ pub(super) fn volume_of(backend: &str) -> Option<&str> {
 /// The ends of a new connection: ours, and the driver's.
 fn pair() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
+    for end in [&ours, &theirs] {
+        // Only a matter of speed: the kernel's own limit holds for who may not go beyond it.
+        let _ = sockopt::set_socket_send_buffer_size_force(end, SEND_BUFFER_BYTES);
+    }
     ours.set_nonblocking(true)?;
     Ok((ours, theirs.into()))
 }

@@ -2,8 +2,8 @@
 //! disks, link and clients. It decides nothing.
 //!
 //! ```text
-//! gather what is ready  →  engine, one input at a time  →  timer, if due  →  hand over to
-//! the kernel: disks (one system call each), link (one write), answers  →  sleep if nothing is ready
+//! gather what is ready  →  engine, one input at a time  →  hand over to the kernel: answers, link
+//! (one write), disks (one system call each)  →  timer, if due  →  sleep if nothing is ready
 //! ```
 //! What a timer of the engine in the past means («after what else is ready») is this order.
 
@@ -238,6 +238,8 @@ impl Pump {
     fn turn(&mut self, cx: &mut Context<'_>) {
         for _ in 0..ROUNDS_PER_TURN {
             self.step_all();
+            // The peer's way is the longer one: it begins before that of the disk here.
+            self.send(cx);
             self.disks.kick();
             self.take_done();
             if self.inputs.is_empty() {
@@ -262,10 +264,11 @@ impl Pump {
         }
     }
 
-    /// Sends what is queued, as far as the sockets take it.
+    /// Sends what is queued, as far as the sockets take it. Answers first: what there is for the link
+    /// together with them is mostly word that they are settled, and nobody waits for that.
     fn send(&mut self, cx: &mut Context<'_>) {
-        self.links.poll_send(cx, &self.clock, &mut self.inputs);
         self.clients.poll_send(cx, &mut self.inputs);
+        self.links.poll_send(cx, &self.clock, &mut self.inputs);
     }
 
     fn is_idle(&self) -> bool {

@@ -25,7 +25,8 @@ drbd_up() {
     on_both 'drbdadm create-md --force r0 >/dev/null 2>&1; drbdadm up r0; drbdadm wait-connect r0'
     on 1 'drbdadm -- --clear-bitmap new-current-uuid r0'
     eventually 30 "DRBD UpToDate" drbd_is UpToDate/UpToDate
-    on_both 'drbdadm primary r0'
+    # One after the other: DRBD refuses two at once.
+    for machine in 1 2; do on "$machine" drbdadm primary r0; done
 }
 
 drbd_is() {

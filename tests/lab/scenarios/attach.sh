@@ -5,6 +5,11 @@
 
 boot_new
 install_repd
+# Smaller than the disk, for a while.
+sized() {
+    on_both "sed -i '/size /d; s|^resource .*|&\n  disk { size $1; }|' /etc/repd.d/r0.res && repadm dump r0 >/dev/null"
+}
+sized 600M
 start_repd 1 2
 on_both 'repadm create-md r0 && repadm up r0 && repadm wait-connect --wfc-timeout=30 r0'
 on 1 repadm new-current-uuid --clear-bitmap r0
@@ -18,7 +23,7 @@ for machine in 1 2; do
         "$(on "$machine" readlink -f /dev/repd/by-res/r0/0)"
     expect_match "udev knows the name" "/dev/drbd1" \
         "$(on "$machine" 'udevadm info --query=symlink --root $(readlink -f /dev/drbd1)')"
-    expect "its size" "$(r0_bytes)" "$(on "$machine" blockdev --getsize64 /dev/drbd1)"
+    expect "its size" $((600 << 20)) "$(on "$machine" blockdev --getsize64 /dev/drbd1)"
     expect "its blocks" 4096 "$(on "$machine" blockdev --getss /dev/drbd1)"
 done
 on 1 repadm primary r0
@@ -41,7 +46,25 @@ for signal in KILL TERM; do
     eventually 60 "writes go on after SIG$signal" on 1 test -e "/tmp/$signal"
 done
 expect "files" "KILL TERM lost+found one" "$(on 1 'ls /mnt/r0 | sort | tr "\n" " " | sed "s/ $//"')"
-on -t 60 1 umount /mnt/r0
+
+step "it grows under the mount, and where its daemon is away"
+size_is() {
+    [ "$(on "$1" blockdev --getsize64 /dev/drbd1)" = "$2" ]
+}
+eventually 60 "both UpToDate again" r0_is 'UpToDate/UpToDate'
+sized 800M
+on_both repadm adjust r0
+on 1 repadm resize r0
+for machine in 1 2; do eventually 20 "800 MiB on $machine" size_is "$machine" $((800 << 20)); done
+on -t 60 1 'resize2fs /dev/drbd1 >/dev/null 2>&1'
+[ "$(on 1 'df -m --output=size /mnt/r0 | tail -1')" -gt 700 ] || die "the file system has not grown"
+sized 900M
+on_both repadm adjust r0
+on 1 repadm resize r0
+signal_repd 2 KILL
+start_repd 2
+for machine in 1 2; do eventually 60 "900 MiB on $machine" size_is "$machine" $((900 << 20)); done
+on -t 60 1 'umount /mnt/r0 && e2fsck -fn /dev/drbd1 >/dev/null 2>&1'
 
 step "secondary takes it away"
 on_both 'repadm secondary r0'

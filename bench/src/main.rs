@@ -1,5 +1,5 @@
 //! What a client of one daemon, and of two that replicate, gets: small random requests over NBD.
-//! `bench nbd` compares with other NBD servers.
+//! `bench nbd` compares with other NBD servers, `bench compare` with all that a user would pick instead.
 //!
 //! It makes two nodes on this machine in a temporary directory, so both disks, both daemons and the
 //! client share its processors: the numbers are for comparing one version with another on the
@@ -8,11 +8,15 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod compare;
 mod contents;
+mod gluster;
 mod lanes;
 mod load;
 mod nbd;
 mod nodes;
+mod pair;
+mod peers;
 mod servers;
 mod table;
 
@@ -46,6 +50,10 @@ struct Args {
 enum Command {
     /// Compares with other NBD servers: more patterns, several connections, all in one run.
     Nbd(nbd::Args),
+    /// Compares with what a user would pick instead, by fio, and with the bars that are set.
+    Compare(compare::Args),
+    /// Measures what only a pair does: resyncs, two writers at once, and what it costs.
+    Pair(pair::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +65,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Some(Command::Nbd(args)) => nbd::measure(args),
+        Some(Command::Compare(args)) => compare::measure(args),
+        Some(Command::Pair(args)) => pair::measure(args),
         None => measure(&args),
     };
     match done {

@@ -8,14 +8,14 @@ use crate::client::Command;
 use crate::contents::Contents;
 use crate::lanes::{Lanes, Places, Work};
 use crate::load::Measured;
-use crate::servers::{Peer, Server};
+use crate::nodes::metadata_bytes;
+use crate::peers::{self, Peer};
+use crate::servers::Server;
 use crate::table::{Row, Table};
 use anyhow::{Context, ensure};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// At the end of each of repd's disks there are metadata: no server gets that part.
-const METADATA_MIB: u64 = 4;
 /// How many requests are in flight when the question is what a server can do at most.
 const DEEP: usize = 32;
 
@@ -132,7 +132,8 @@ impl Measuree {
 /// Measures, and prints the table.
 pub(crate) fn measure(args: &Args) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.dir)?;
-    let bytes = (args.size - METADATA_MIB) << 20;
+    // At the end of each of repd's disks there are metadata: no server gets that part.
+    let bytes = (args.size << 20) - metadata_bytes(args.size << 20);
     println!("servers, each with {} MiB on a file in {}:", bytes >> 20, args.dir.display());
     let mut servers = vec![Server::alone(dir.path(), args.size << 20)?];
     if !args.no_pair {
@@ -140,7 +141,7 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<()> {
     }
     let mut missing = Vec::new();
     for peer in [Peer::Nbdkit, Peer::Qemu] {
-        match Server::peer(peer, dir.path(), bytes) {
+        match peers::start(peer, dir.path(), bytes) {
             Ok(server) => servers.push(server),
             Err(reason) => missing.push(reason),
         }

@@ -15,8 +15,11 @@ use tempfile::TempDir;
 /// How often, and how long, a daemon is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 500;
-/// At the end of each disk: larger than the metadata of any disk that is measured here.
-const METADATA_BYTES: u64 = 4 << 20;
+/// At the end of each disk: more than its metadata take, which is a bit for each block of 4 KiB, and a
+/// little that is always there.
+pub(crate) const fn metadata_bytes(disk_bytes: u64) -> u64 {
+    (4 << 20) + (disk_bytes >> 15).next_multiple_of(1 << 20)
+}
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,20 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Disks and configuration; nothing runs yet.
     pub(crate) fn make(dir: &Path, disk_bytes: u64) -> anyhow::Result<Self> {
+        let nodes = Self::sparse(dir, disk_bytes)?;
+        // Written, not sparse: else the first writes would measure the file system's allocation.
+        for name in [Name::Alpha, Name::Beta] {
+            let file = File::options().write(true).open(nodes.path(name, "img"))?;
+            for at in 0..disk_bytes >> 20 {
+                file.write_all_at(&[0; 1 << 20], at << 20)?;
+            }
+            file.sync_all()?;
+        }
+        Ok(nodes)
+    }
+
+    /// The same with disks of which nothing was ever written.
+    pub(crate) fn sparse(dir: &Path, disk_bytes: u64) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(dir)?;
         // Both at once, so that they differ; free again when this returns.
         let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
@@ -52,24 +69,35 @@ impl Nodes {
         for (name, listener) in [Name::Alpha, Name::Beta].into_iter().zip(&ports) {
             let (name, address) = (name.as_str(), listener.local_addr()?);
             let disk = dir.path().join(name).with_extension("img");
-            // Written, not sparse: else the first writes would measure the file system's allocation.
-            let file = File::create(&disk)?;
-            for at in 0..disk_bytes >> 20 {
-                file.write_all_at(&[0; 1 << 20], at << 20)?;
-            }
-            file.sync_all()?;
+            File::create(&disk)?.set_len(disk_bytes)?;
             hosts += &format!(
                 "on {name} {{ device minor 1; disk \"{}\"; address {address}; }}\n",
                 disk.display()
             );
         }
-        let text = format!("resource r0 {{\nmeta-disk internal;\n{hosts}}}\n");
+        let net = "net { allow-two-primaries yes; }\n";
+        let text = format!("resource r0 {{\nmeta-disk internal;\n{net}{hosts}}}\n");
         std::fs::write(dir.path().join("r0.conf"), text)?;
         Ok(Self { dir, disk_bytes, daemons: Vec::new() })
     }
 
     fn path(&self, name: Name, extension: &str) -> PathBuf {
         self.dir.path().join(name.as_str()).with_extension(extension)
+    }
+
+    /// What clients of a node call the volume.
+    pub(crate) fn uri(&self, name: Name) -> String {
+        format!("nbd+unix:///r0?socket={}", self.socket(name).display())
+    }
+
+    /// Both daemons, UpToDate; `alpha` is Primary.
+    pub(crate) fn start_both(&mut self) -> anyhow::Result<()> {
+        self.start(Name::Alpha)?;
+        self.start(Name::Beta)?;
+        self.repadm(Name::Alpha, &["wait-connect", "--wfc-timeout", "60", "r0"])?;
+        // Both disks are the same: nothing has been written to either.
+        self.repadm(Name::Alpha, &["new-current-uuid", "--clear-bitmap", "r0"])?;
+        self.repadm(Name::Alpha, &["primary", "r0"])
     }
 
     /// A path for a file of the measurement's own.
@@ -84,7 +112,7 @@ impl Nodes {
 
     /// How much of each disk may be used without asking.
     pub(crate) const fn data_bytes(&self) -> u64 {
-        self.disk_bytes - METADATA_BYTES
+        self.disk_bytes - metadata_bytes(self.disk_bytes)
     }
 
     /// Starts a node's daemon, with fresh metadata, and brings the resource up.

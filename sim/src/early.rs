@@ -54,7 +54,10 @@ impl World {
         let peer = self.nodes[1 - node].engine().and_then(|engine| engine.session(volume));
         let received = peer.is_some_and(|(now, received)| now == session && received >= seq);
         self.marks.hit(if received { Mark::AnsweredReceived } else { Mark::AnsweredQueued });
-        if !received && self.plan.options.protocol == Protocol::B && peer.is_some() {
+        // One that has died and come back meanwhile is in no session, and remembers nothing of what it
+        // had received: that was enough for B.
+        let same = peer.is_some_and(|(now, _)| now == session);
+        if !received && self.plan.options.protocol == Protocol::B && same {
             let text = format!(
                 "node {node} has answered request {at} with protocol B, and the peer has not \
                  received it"

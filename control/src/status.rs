@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use types::{
-    ConflictCounts, ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId,
+    ConflictCounts, ConnectionState, DiskState, Ledger, NodeId, Protocol, ReplicationState, Role,
+    VolumeId,
 };
 
 /// A resource at one moment.
@@ -120,6 +121,9 @@ pub struct VolumeStatus {
     pub flags: Option<FlagStatus>,
     /// What was counted.
     pub counters: Counters,
+    /// Where the time of requests went.
+    #[serde(default)]
+    pub ledger: Ledger,
 }
 
 /// Why I/O stands still.

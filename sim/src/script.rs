@@ -17,7 +17,8 @@ use replicator::{
     Refusal, RefusalKind, Resize, Status, VerifyReport,
 };
 use types::{
-    BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, DiskState, Role, SECTOR_BYTES, Span,
+    BLOCK_BYTES, BlockRange, ByteRange, ConnectionState, DiskState, Ledger, Role, SECTOR_BYTES,
+    Span,
 };
 
 mod late_mark;
@@ -682,6 +683,15 @@ impl Script {
         self.until("a node stands alone", |script| {
             script.world.connection(node) == Some(ConnectionState::StandAlone)
         });
+    }
+
+    /// Where the time of a node's requests went.
+    ///
+    /// # Panics
+    /// If the node does not run.
+    pub fn ledger(&self, node: usize) -> Ledger {
+        let engine = self.world.nodes[node].engine().expect("the node runs");
+        engine.ledger(VOLUMES[0]).expect("a volume of every world").clone()
     }
 
     /// What a node says of itself.

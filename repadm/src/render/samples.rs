@@ -5,7 +5,8 @@ use control::{
     ResourceStatus, ResyncProgress, VolumeStatus,
 };
 use types::{
-    ConflictCounts, ConnectionState, DiskState, NodeId, Protocol, ReplicationState, Role, VolumeId,
+    ConflictCounts, ConnectionState, DiskState, Ledger, NodeId, Protocol, ReplicationState, Role,
+    VolumeId,
 };
 
 /// 2026-11-21 03:07:23 UTC.
@@ -65,6 +66,7 @@ fn volume(number: u16) -> VolumeStatus {
             al_misses: 23,
             ..Counters::default()
         },
+        ledger: Ledger::default(),
     }
 }
 

@@ -4,14 +4,15 @@
 //! `resumed`, `strangers-refused`, `last-refusal`, `protocol`, `conflicts`; on a device
 //! `backing-dev`, `meta-disk`, `backend`, `generation` (the current identifier), `generations` (all
 //! of them), `conflicts`, `conflicts-by-kind` (how this node's write lies to the peer's), `clients`, `nbd-uris`, `suspended`, `al-hits`, `al-misses`,
-//! `read-errors`, `write-errors`, `repaired-blocks`; on a peer device `resync-sent`, `undurable`
+//! `read-errors`, `write-errors`, `repaired-blocks`, `latency` (of each stage of requests how many, and
+//! their mean, 50th and 99th percentile in microseconds, since the resource came up); on a peer device `resync-sent`, `undurable`
 //! and `undurable-writes`: what the peer has answered and is not known durable there.
 
 use super::{blocks_kib, kib};
 use control::{GenerationStatus, ResourceStatus, ResyncProgress, Suspended, VolumeStatus};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use types::{ConnectionState, VolumeId};
+use types::{ConnectionState, Stage, VolumeId};
 
 /// All of them as one array. `only` tells which volumes of a resource are shown.
 pub fn array(resources: &[(ResourceStatus, Option<VolumeId>)]) -> Value {
@@ -85,9 +86,26 @@ fn device(volume: &VolumeStatus) -> Value {
         "conflicts-lost": counters.conflicts_lost.total(),
         "conflicts-by-kind": { "won": counters.conflicts_won, "lost": counters.conflicts_lost },
         "superseded": counters.superseded,
+        "latency": latency(volume),
         "clients": volume.clients,
         "nbd-uris": volume.nbd_uris,
     })
+}
+
+/// Of each stage that any request has been through.
+fn latency(volume: &VolumeStatus) -> Value {
+    let stages = Stage::ALL.into_iter().filter_map(|stage| {
+        let histogram = volume.ledger.of(stage);
+        let mean = histogram.mean_micros()?;
+        let told = json!({
+            "count": histogram.count(),
+            "mean-us": mean,
+            "p50-us": histogram.percentile_micros(50),
+            "p99-us": histogram.percentile_micros(99),
+        });
+        Some((stage.as_str().to_owned(), told))
+    });
+    Value::Object(stages.collect())
 }
 
 /// How often both nodes' clients wrote one place at once.

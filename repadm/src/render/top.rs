@@ -1,10 +1,12 @@
-//! `top`: what each volume did since the last look, below the overview.
+//! `top`: what each volume did since the last look, and where the time of its requests went, below the
+//! overview.
 
 use super::overview::{Row, text as overview};
 use super::size::size;
 use control::{ResourceStatus, VolumeStatus};
 use std::fmt::Write as _;
 use std::time::Duration;
+use types::{Histogram, Stage};
 
 /// A volume's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,28 +54,33 @@ const HEAD: [&str; 9] = [
     "OUT-OF-SYNC",
 ];
 
-/// One frame: the overview, then a line of numbers for each volume that is up. What was not there
-/// before has done nothing so far.
+/// One frame: the overview, then a line of numbers for each volume that is up, and one of latencies for
+/// each that has answered anything. What was not there before has done nothing so far.
 pub fn frame(
     rows: &[Row],
     before: &[ResourceStatus],
     now: &[ResourceStatus],
     elapsed: Duration,
 ) -> String {
-    let mut table = vec![HEAD.map(ToOwned::to_owned)];
+    let mut table = vec![HEAD.map(ToOwned::to_owned).to_vec()];
+    let mut latencies = vec![latency_head()];
     for resource in now {
         let earlier = before.iter().find(|earlier| earlier.name == resource.name);
         for volume in &resource.volumes {
             let earlier = earlier.and_then(|earlier| {
                 earlier.volumes.iter().find(|earlier| earlier.volume == volume.volume)
             });
-            table.push(line(resource, volume, earlier.unwrap_or(volume), elapsed));
+            let earlier = earlier.unwrap_or(volume);
+            table.push(line(resource, volume, earlier, elapsed));
+            latencies.extend(latency(resource, volume, earlier));
         }
     }
     let mut text = overview(rows);
-    if table.len() > 1 {
-        text.push('\n');
-        text += &columns(&table);
+    for table in [table, latencies] {
+        if table.len() > 1 {
+            text.push('\n');
+            text += &columns(&table);
+        }
     }
     text
 }
@@ -83,13 +90,13 @@ fn line(
     volume: &VolumeStatus,
     earlier: &VolumeStatus,
     elapsed: Duration,
-) -> [String; 9] {
+) -> Vec<String> {
     let done = Counted::of(volume).since(Counted::of(earlier));
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let per_second = |count: u64| count.saturating_mul(1000) / millis;
     let rate = |bytes: u64| size(per_second(bytes));
     let counters = &volume.counters;
-    [
+    vec![
         format!("{}/{}", resource.name, volume.volume),
         per_second(done.requests).to_string(),
         rate(done.read),
@@ -102,8 +109,34 @@ fn line(
     ]
 }
 
+fn latency_head() -> Vec<String> {
+    let stages = Stage::ALL.into_iter().map(|stage| stage.as_str().to_uppercase());
+    ["50%/99% in µs".to_owned()].into_iter().chain(stages).collect()
+}
+
+/// Of each stage the median and what 99 % did not exceed; nothing if nothing was answered.
+fn latency(
+    resource: &ResourceStatus,
+    volume: &VolumeStatus,
+    earlier: &VolumeStatus,
+) -> Option<Vec<String>> {
+    let since = |stage| volume.ledger.of(stage).since(earlier.ledger.of(stage));
+    let all: Vec<Histogram> = Stage::ALL.into_iter().map(since).collect();
+    all.iter().any(|histogram| histogram.count() > 0).then(|| {
+        let name = format!("{}/{}", resource.name, volume.volume);
+        let words = all.iter().map(|histogram| {
+            let percent = |percent| histogram.percentile_micros(percent);
+            match percent(50).zip(percent(99)) {
+                Some((half, most)) => format!("{half}/{most}"),
+                None => "-".to_owned(),
+            }
+        });
+        [name].into_iter().chain(words).collect()
+    })
+}
+
 /// Each column as wide as its widest word; the first to the left, numbers to the right.
-fn columns(table: &[[String; 9]]) -> String {
+fn columns(table: &[Vec<String>]) -> String {
     let width = |at: usize| table.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for line in table {
@@ -120,6 +153,7 @@ fn columns(table: &[[String; 9]]) -> String {
 mod tests {
     use super::*;
     use crate::render::samples;
+    use types::Span;
 
     #[test]
     fn what_was_done_in_two_seconds() {
@@ -129,6 +163,10 @@ mod tests {
         now.volumes[1].counters.sent_bytes += 8 << 20;
         now.volumes[1].counters.upper_pending = 32;
         now.volumes[0].out_of_sync_blocks = 5;
+        for micros in 1..=100 {
+            now.volumes[1].ledger.record(Stage::Write, Span::micros(10 * micros));
+            now.volumes[1].ledger.record(Stage::Peer, Span::micros(9 * micros));
+        }
         // Its client has gone.
         now.volumes[0].clients.clear();
         let mut new = samples::connecting();

@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use storage::{AlignedBuf, BufferPool};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use types::{Time, VolumeId};
 
 /// What one receive asks the socket for.
 const RECEIVE_BYTES: usize = 128 << 10;
@@ -142,6 +143,11 @@ fn decode(header: Header, payload: Bytes) -> Result<Message, ReceiveError> {
 /// and by its own windows.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
+    /// Bytes since the beginning: queued, and taken by the socket.
+    pushed: u64,
+    taken: u64,
+    /// Clients' writes that the socket has not taken whole: where each ends, and when it was queued.
+    writes: VecDeque<(u64, VolumeId, Time)>,
     queue: VecDeque<Bytes>,
     /// Headers and short payloads behind the queue's last element.
     tail: BytesMut,
@@ -152,8 +158,13 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn push(&mut self, message: &Message) {
+    /// Queues a message. `now` is told of a client's write when the socket has taken it.
+    pub(crate) fn push(&mut self, message: &Message, now: Time) {
         let encoded = message.encode();
+        self.pushed += (encoded.header.len() + encoded.payload.len()) as u64;
+        if let Message::Write { stamp, .. } | Message::Zero { stamp, .. } = message {
+            self.writes.push_back((self.pushed, stamp.volume, now));
+        }
         self.tail.extend_from_slice(&encoded.header);
         if encoded.payload.len() <= COPY_BYTES {
             self.tail.extend_from_slice(&encoded.payload);
@@ -165,6 +176,13 @@ impl Sender {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.tail.is_empty()
+    }
+
+    /// The next client's write that the socket has taken, once, and when it was queued.
+    pub(crate) fn next_taken(&mut self) -> Option<(VolumeId, Time)> {
+        let taken = self.taken;
+        let (_, volume, since) = self.writes.pop_front_if(|(end, ..)| *end <= taken)?;
+        Some((volume, since))
     }
 
     /// Whether a backlog has moved since this was last asked: the other end has taken bytes.
@@ -208,6 +226,7 @@ impl Sender {
     }
 
     fn sent(&mut self, mut len: usize) {
+        self.taken += len as u64;
         while len > 0 {
             let first = self.queue.front_mut().expect("no more is sent than was queued");
             let part = len.min(first.len());
@@ -226,7 +245,7 @@ mod tests {
     use replicator::wire::Stamp;
     use std::future::poll_fn;
     use tokio::io::AsyncWriteExt;
-    use types::{ByteRange, VolumeId};
+    use types::ByteRange;
 
     fn write(seq: u64, len: usize) -> Message {
         let stamp = Stamp { volume: VolumeId(0), seq, seen: 0, settled_below: 0 };
@@ -248,7 +267,7 @@ mod tests {
             let messages = if width == 1 { traffic()[..2].to_vec() } else { traffic() };
             let mut sender = Sender::default();
             for message in &messages {
-                sender.push(message);
+                sender.push(message, Time(0));
             }
             let send = async {
                 poll_fn(|cx| sender.poll_send(&mut near, cx)).await.unwrap();
@@ -276,7 +295,7 @@ mod tests {
     async fn payloads_for_the_disk_are_aligned() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let mut sender = Sender::default();
-        sender.push(&write(1, 4096));
+        sender.push(&write(1, 4096), Time(0));
         poll_fn(|cx| sender.poll_send(&mut near, cx)).await.unwrap();
         let mut receiver = Receiver::new(BufferPool::default());
         let message = poll_fn(|cx| receiver.poll_next(&mut far, cx)).await.unwrap();
@@ -287,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn damage_is_a_protocol_error() {
         let mut sender = Sender::default();
-        sender.push(&write(1, 4096));
+        sender.push(&write(1, 4096), Time(0));
         let mut bytes = Vec::new();
         poll_fn(|cx| sender.poll_send(&mut bytes, cx)).await.unwrap();
         for at in [0, 20, 63, 64, 3000] {

@@ -17,7 +17,7 @@ use storage::BufferPool;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Sleep;
-use types::{Span, Time};
+use types::{Histogram, Span, Time, VolumeId};
 
 /// The longest an attempt to connect may take.
 const DIAL_PATIENCE: Span = Span::secs(5);
@@ -60,6 +60,8 @@ pub(crate) struct Links {
     links: BTreeMap<LinkEpoch, Link>,
     closing: Vec<Closing>,
     last_epoch: u64,
+    /// How long clients' writes wait until a link has taken them.
+    sends: BTreeMap<VolumeId, Histogram>,
     strangers: u64,
     stranger_log: LogLimit,
     protocol_log: LogLimit,
@@ -93,6 +95,7 @@ impl Links {
             links: BTreeMap::new(),
             closing: Vec::new(),
             last_epoch: 0,
+            sends: BTreeMap::new(),
             strangers: 0,
             stranger_log: LogLimit::default(),
             protocol_log: LogLimit::default(),
@@ -122,6 +125,11 @@ impl Links {
         }
     }
 
+    /// How long clients' writes waited until a link had taken them.
+    pub(crate) fn sends(&self, volume: VolumeId) -> Option<&Histogram> {
+        self.sends.get(&volume)
+    }
+
     /// How many connections from others than the peer were refused.
     pub(crate) const fn strangers(&self) -> u64 {
         self.strangers
@@ -135,9 +143,9 @@ impl Links {
 
     /// Queues a message; nothing if the link is over, which the engine then knows or is about to
     /// be told.
-    pub(crate) fn send(&mut self, epoch: LinkEpoch, message: &Message) {
+    pub(crate) fn send(&mut self, epoch: LinkEpoch, message: &Message, now: Time) {
         if let Some(link) = self.links.get_mut(&epoch) {
-            link.sender.push(message);
+            link.sender.push(message, now);
         }
     }
 
@@ -197,6 +205,10 @@ impl Links {
             }
             if let Poll::Ready(Err(error)) = link.sender.poll_send(&mut link.stream, cx) {
                 over.push((epoch, error));
+            }
+            let now = clock.now();
+            while let Some((volume, since)) = link.sender.next_taken() {
+                self.sends.entry(volume).or_default().record(now.since(since));
             }
         }
         for (epoch, error) in over {

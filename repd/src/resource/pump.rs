@@ -72,6 +72,8 @@ pub(crate) struct Pump {
     peer: Host,
     clock: Clock,
     engine: Engine,
+    /// When it last had an input.
+    stepped: Time,
     inputs: VecDeque<Input>,
     effects: Effects,
     disks: Disks,
@@ -133,11 +135,12 @@ impl Pump {
         Ok(Self {
             clock,
             engine,
+            stepped: Time(0),
             inputs: VecDeque::new(),
             effects: Effects::new(),
             disks: Disks::default(),
             links,
-            clients: Clients::new(payloads.clone(), answers, requests),
+            clients: Clients::new(payloads.clone(), answers, requests, clock),
             orders: Orders::default(),
             payloads,
             handlers,
@@ -293,6 +296,7 @@ impl Pump {
         if !matches!(input, Input::DiskDone { .. } | Input::Request { .. }) {
             tracing::trace!(?input, "input");
         }
+        self.stepped = now;
         self.engine.step(now, input, &mut self.effects);
     }
 
@@ -319,7 +323,7 @@ impl Pump {
                 self.inputs.push_back(Input::DiskMeasured { volume, sizes });
             }
             Effect::Connect => self.links.connect(),
-            Effect::Send { epoch, message } => self.links.send(epoch, &message),
+            Effect::Send { epoch, message } => self.links.send(epoch, &message, self.stepped),
             Effect::CloseLink { epoch } => self.links.close(epoch),
             Effect::Complete { id, result } => {
                 self.clients.complete(id, result, &mut self.inputs);

@@ -7,7 +7,7 @@ use control::{
 };
 use metadata::{Flags, GenerationRecord, Generations};
 use replicator::{Pauses, Status, VerifyReport};
-use types::{ConnectionState, DiskState, ReplicationState, Role, Time, VolumeId};
+use types::{ConnectionState, DiskState, Ledger, ReplicationState, Role, Time, VolumeId};
 
 /// What exports, waits and watchers look at, published by the resource's thread whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,7 @@ pub(crate) struct VolumeSurroundings {
     pub(crate) backend: Option<String>,
     pub(crate) lower_pending: u64,
     pub(crate) clients: Vec<ClientStatus>,
+    pub(crate) ledger: Ledger,
 }
 
 /// The whole picture, but for what only the main thread knows: where it is served, and what role
@@ -198,6 +199,7 @@ fn volume_status(
         generations: volume.generations.as_ref().map(generations),
         flags: volume.flags.map(flags),
         counters: counters(&volume.counters, own.lower_pending),
+        ledger: own.ledger,
     }
 }
 

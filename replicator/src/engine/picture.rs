@@ -4,7 +4,7 @@ use super::Engine;
 use super::link::Link;
 use crate::input::RequestId;
 use crate::status::{Status, VolumeStatus};
-use types::VolumeId;
+use types::{Ledger, VolumeId};
 
 impl Engine {
     /// A picture of it.
@@ -20,6 +20,12 @@ impl Engine {
             resumed: self.resumed,
             volumes: (0..self.volumes.len()).map(|v| self.volume_status(v)).collect(),
         }
+    }
+
+    /// Where the time of a volume's requests went since the engine was made. What only a driver sees is
+    /// left to it: [`types::Stage::Send`] and [`types::Stage::Reply`].
+    pub fn ledger(&self, volume: VolumeId) -> Option<&Ledger> {
+        Some(&self.volumes[self.find_volume(volume)?].ledger)
     }
 
     /// The session of a volume, and the highest number received in it: for the simulator's oracles.

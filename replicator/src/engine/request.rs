@@ -9,7 +9,7 @@ use crate::input::{ClientId, ClientOp, RequestId};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use types::mutation::{self, Mutation};
-use types::{ByteRange, EXTENT_BYTES, Role, Time};
+use types::{ByteRange, EXTENT_BYTES, Role, Stage, Time};
 
 /// A request that is not yet answered.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Request {
     pub volume: usize,
     /// When it came.
     pub since: Time,
+    /// As what the time until its answer counts; a map of what is allocated as nothing.
+    pub counts_as: Option<Stage>,
     /// Pieces, or halves of a flush, not yet done.
     pub left: usize,
     /// The first error; it stays, whatever comes after it.
@@ -44,7 +46,14 @@ impl Engine {
             return out.push(refuse(IoError::NotPrimary));
         }
         let since = self.now;
-        let mut request = Request { client, volume: v, since, left: 0, error: None, read: None };
+        let counts_as = match op {
+            ClientOp::Write { .. } | ClientOp::Zero { .. } => Some(Stage::Write),
+            ClientOp::Read(_) => Some(Stage::Read),
+            ClientOp::Flush => Some(Stage::Flush),
+            ClientOp::Allocation(_) | ClientOp::OutOfSync(_) => None,
+        };
+        let mut request =
+            Request { client, volume: v, since, counts_as, left: 0, error: None, read: None };
         match op {
             ClientOp::Flush => {
                 request.left = 2;
@@ -146,7 +155,11 @@ impl Engine {
             return self.withheld.push(id);
         }
         let request = self.requests.remove(&id).expect("just seen");
-        self.volumes[request.volume].counters.upper_pending -= 1;
+        let vol = &mut self.volumes[request.volume];
+        vol.counters.upper_pending -= 1;
+        if let Some(stage) = request.counts_as.filter(|_| request.error.is_none()) {
+            vol.ledger.record(stage, self.now.since(request.since));
+        }
         self.touch(request.volume);
         self.client_answered(request.since);
         let result = match (request.error, request.read) {

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use metadata::{GenerationId, Metadata};
 use std::collections::{BTreeMap, VecDeque};
 use types::mutation::{self, Mutation};
-use types::{ByteRange, DiskState, ReplicationState, Time, VolumeId, blocks_of};
+use types::{ByteRange, DiskState, Ledger, ReplicationState, Time, VolumeId, blocks_of};
 
 /// How writes of this node's clients stand to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +223,8 @@ pub(super) struct Volume {
     /// `verify-interval` begins none before.
     pub verify_not_before: Time,
     pub counters: Counters,
+    /// Where the time of its clients' requests goes.
+    pub ledger: Ledger,
     /// The disk was let go, and the driver is to be told once nothing is under way on it.
     pub leaving: bool,
     /// A disk is about to come into service: nothing new is numbered until it is.
@@ -294,6 +296,7 @@ impl Volume {
             verify_found_in: 0,
             verify_not_before: Time(0),
             counters: Counters::default(),
+            ledger: Ledger::default(),
             leaving: false,
             attaching: false,
             quiet_at: None,

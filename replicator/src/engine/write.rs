@@ -10,7 +10,7 @@ use crate::wire::{AckKind, Message, Stamp};
 use metadata::ExtentNo;
 use std::collections::VecDeque;
 use types::mutation::{self, Mutation};
-use types::{ByteRange, DiskState, Time};
+use types::{ByteRange, DiskState, Stage, Time};
 
 /// A write of this node, for as long as the engine remembers it. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,10 @@ pub(super) struct LocalWrite {
     pub range: ByteRange,
     pub payload: Payload,
     pub fua: bool,
+    /// When it was begun.
+    pub since: Time,
+    /// When the disk here or the peer was last done with it.
+    pub part_done: Time,
     /// Its number in the session, if it was sent.
     pub seq: u64,
     pub seen: u64,
@@ -144,7 +148,10 @@ impl Engine {
         let Piece { request, range, payload, fua, waited } = piece;
         let id = WriteId(self.next_write);
         self.next_write += 1;
+        let came = self.requests.get(&request).map_or(self.now, |request| request.since);
         let vol = &mut self.volumes[v];
+        let stage = if waited { Stage::Log } else { Stage::Queue };
+        vol.ledger.record(stage, self.now.since(came));
         let (send, local) = (vol.replicates(), vol.takes_writes());
         let mut seq = 0;
         if send {
@@ -169,6 +176,8 @@ impl Engine {
             range,
             payload,
             fua,
+            since: self.now,
+            part_done: self.now,
             seq,
             seen,
             disk,
@@ -245,6 +254,8 @@ impl Engine {
             AckKind::Received => unreachable!("just seen to"),
             AckKind::Written | AckKind::Superseded => {
                 write.peer = PeerPart::Acked;
+                write.part_done = self.now;
+                vol.ledger.record(Stage::Peer, self.now.since(write.since));
                 vol.durable.acked(seq, write.range);
                 vol.counters.superseded += u64::from(kind == AckKind::Superseded);
             }
@@ -274,6 +285,10 @@ impl Engine {
         let vol = &mut self.volumes[v];
         let write = vol.local.get_mut(&id).expect("a write on its way to the disk is remembered");
         write.disk = if failed { DiskPart::Lost } else { DiskPart::Done };
+        write.part_done = self.now;
+        if !failed {
+            vol.ledger.record(Stage::Disk, self.now.since(write.since));
+        }
         self.try_settle(v, id, out);
     }
 
@@ -297,6 +312,9 @@ impl Engine {
         };
         let vol = &mut self.volumes[v];
         let write = vol.local.remove(&id).expect("just seen");
+        if result.is_ok() && !write.answered {
+            vol.ledger.record(Stage::Finish, self.now.since(write.part_done));
+        }
         let both_have = (write.disk, write.peer) == (DiskPart::Done, PeerPart::Acked);
         // What was sent anew is marked since its session ended, and stays so until it is copied: what
         // the disk here has may have come after it, and be lost at the peer.

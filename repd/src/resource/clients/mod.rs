@@ -4,6 +4,7 @@ mod request;
 mod stall;
 
 use crate::budget::{Budget, Payloads, Share};
+use crate::clock::Clock;
 use crate::resource::disks::Disks;
 use crate::stream::{ReadHalf, Stream, WriteHalf, split};
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
-use types::{StatusMap, Time, VolumeId};
+use types::{Histogram, StatusMap, Time, VolumeId};
 
 /// A connection with so many requests that are not answered, or whose answer is not sent, is not read
 /// from.
@@ -72,6 +73,9 @@ pub(crate) struct Clients {
     requests: BTreeMap<RequestId, InFlight>,
     last_client: u64,
     last_request: u64,
+    clock: Clock,
+    /// How long answers wait until the sockets have taken them.
+    replies: BTreeMap<VolumeId, Histogram>,
     /// Who is read from first in the next turn: everyone in turn, where there is not enough for all.
     first: ClientId,
     mode: Mode,
@@ -99,8 +103,8 @@ struct Client {
     in_flight: usize,
     bytes_in_flight: u64,
     requests: u64,
-    /// Of answers not yet sent: where each ends in the stream, and its part of the budgets.
-    unsent: VecDeque<(u64, Shares)>,
+    clock: Clock,
+    unsent: VecDeque<Unsent>,
     /// A READ for whose answer there was no room. Nothing more is read until there is.
     waiting: Option<Request>,
     /// It has said good-bye, or is to go: what is in flight is answered, then it is closed.
@@ -109,6 +113,16 @@ struct Client {
     has_hung_up: bool,
     watch: Watch,
     _gone: Option<Gone>,
+}
+
+/// An answer that is not yet sent, or not all of it.
+#[derive(Debug)]
+struct Unsent {
+    /// Where it ends in the stream.
+    end: u64,
+    since: Time,
+    /// Its part of the budgets.
+    shares: Shares,
 }
 
 struct InFlight {
@@ -133,11 +147,14 @@ impl Clients {
         payloads: Payloads,
         answers: Arc<Budget>,
         request_budget: Arc<Budget>,
+        clock: Clock,
     ) -> Self {
         Self {
             payloads,
             answers,
             request_budget,
+            clock,
+            replies: BTreeMap::new(),
             clients: BTreeMap::new(),
             requests: BTreeMap::new(),
             last_client: 0,
@@ -176,6 +193,7 @@ impl Clients {
             in_flight: 0,
             bytes_in_flight: 0,
             requests: 0,
+            clock: self.clock,
             unsent: VecDeque::new(),
             waiting: None,
             leaving: false,
@@ -206,6 +224,11 @@ impl Clients {
                 requests: client.requests,
             })
             .collect()
+    }
+
+    /// How long answers waited until the sockets had taken them.
+    pub(crate) fn replies(&self, volume: VolumeId) -> Option<&Histogram> {
+        self.replies.get(&volume)
     }
 
     /// The daemon ends: see [`Mode::Pausing`].
@@ -388,7 +411,7 @@ impl Clients {
         for (&id, client) in &mut self.clients {
             if client.writer.needs_flush() {
                 let sent = client.writer.poll_flush(cx);
-                client.forget_sent();
+                client.forget_sent(self.replies.entry(client.volume).or_default());
                 if let Poll::Ready(Err(error)) = sent {
                     over.push((id, Some(error.into())));
                     continue;
@@ -486,13 +509,14 @@ impl Client {
     /// Queues an answer.
     fn answer(&mut self, ticket: Ticket, result: Result<Answer, Failure>, shares: Shares) {
         self.writer.push(ticket, result);
-        self.unsent.push_back((self.writer.pushed_bytes(), shares));
+        let (end, since) = (self.writer.pushed_bytes(), self.clock.now());
+        self.unsent.push_back(Unsent { end, since, shares });
     }
 
-    fn forget_sent(&mut self) {
-        let sent = self.writer.written_bytes();
-        while self.unsent.front().is_some_and(|(end, _)| *end <= sent) {
-            self.unsent.pop_front();
+    fn forget_sent(&mut self, replies: &mut Histogram) {
+        let (sent, now) = (self.writer.written_bytes(), self.clock.now());
+        while let Some(unsent) = self.unsent.pop_front_if(|unsent| unsent.end <= sent) {
+            replies.record(now.since(unsent.since));
         }
     }
 }

@@ -124,7 +124,7 @@ impl Client {
 
     /// Whether it stands still with what others wait for.
     fn is_in_the_way(&self, wanted: Wanted) -> bool {
-        let of_answers = || self.unsent.iter().any(|(_, shares)| shares.answer.is_some());
+        let of_answers = || self.unsent.iter().any(|unsent| unsent.shares.answer.is_some());
         let is_silent = self.watch.silent >= PATIENCE;
         let is_deaf = self.watch.deaf >= PATIENCE;
         is_silent && wanted.payloads && self.reader.is_receiving()

@@ -14,7 +14,7 @@ fn clients(limit: usize) -> Clients {
 
 fn clients_by(limit: usize, requests: usize) -> Clients {
     let payloads = Payloads { pool: BufferPool::default(), budget: Budget::new(limit) };
-    Clients::new(payloads, Budget::new(limit), Budget::new(requests))
+    Clients::new(payloads, Budget::new(limit), Budget::new(requests), Clock::start())
 }
 
 /// A client that has agreed on nothing.

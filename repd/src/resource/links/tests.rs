@@ -64,7 +64,7 @@ async fn what_is_queued_before_the_close_arrives_in_order_and_then_the_end() {
     let up = pair.next(1).await;
     assert!(matches!(up, Input::LinkUp { initiated: false, .. }), "{up:?}");
     for message in [Message::Ping, Message::Pong, Message::Bye] {
-        pair.ends[0].send(epoch, &message);
+        pair.ends[0].send(epoch, &message, Time(0));
     }
     pair.ends[0].close(epoch);
     for expected in [Message::Ping, Message::Pong, Message::Bye] {

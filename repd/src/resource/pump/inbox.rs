@@ -5,17 +5,17 @@ use super::super::links::LinkSetup;
 use super::super::orders::{NewSetup, Order, Reply, held_by};
 use super::super::status::{Surroundings, VolumeSurroundings, resource_status, volume_verify};
 use super::super::{Message, NewClient};
-use super::{Pump, Stage, TAKING_AWAY, TakingAway, not_listening};
+use super::{Pump, Stage as Life, TAKING_AWAY, TakingAway, not_listening};
 use control::{Failure, ResourceStatus, VolumeVerify, exit};
 use replicator::{EngineConfig, Reconfigure, STOP_PATIENCE};
 use std::task::Context;
-use types::{ConnectionState, Role, VolumeId};
+use types::{ConnectionState, Ledger, Role, Stage, VolumeId};
 
 impl Pump {
     pub(super) fn take(&mut self, message: Message) {
         match message {
             Message::Order(order, reply) => self.order(order, reply),
-            Message::Inspect(answer) if self.stage != Stage::Running => {
+            Message::Inspect(answer) if self.stage != Life::Running => {
                 let text = format!("{}: it is being taken down", self.resource.name);
                 let _ = answer.send(Err(Failure::new(exit::STATE, text)));
             }
@@ -37,7 +37,7 @@ impl Pump {
     }
 
     fn order(&mut self, order: Order, reply: Reply) {
-        if self.stage != Stage::Running {
+        if self.stage != Life::Running {
             return self.refuse_late(reply);
         }
         match &order {
@@ -72,7 +72,7 @@ impl Pump {
 
     fn pass(&mut self, order: &Order, reply: Reply) {
         if matches!(order, Order::Down { .. } | Order::Stop) {
-            self.stage = Stage::Stopping { give_up: self.clock.now() + STOP_PATIENCE };
+            self.stage = Life::Stopping { give_up: self.clock.now() + STOP_PATIENCE };
         }
         self.orders.pass(order, reply, &mut self.inputs);
     }
@@ -94,7 +94,7 @@ impl Pump {
         self.clients.drop_all(cx, &mut self.inputs);
         self.clients.serve_again();
         match self.stage {
-            Stage::Running => self.pass(&order, reply),
+            Life::Running => self.pass(&order, reply),
             _ => self.refuse_late(reply),
         }
     }
@@ -174,7 +174,7 @@ impl Pump {
         // The role may have changed since the client was told that it may come, or be about to: it
         // would stay connected to a Secondary, and be refused everything.
         let leaving =
-            self.stage != Stage::Running || self.taking_away.is_some() || self.orders.is_demoting();
+            self.stage != Life::Running || self.taking_away.is_some() || self.orders.is_demoting();
         if leaving || self.engine.status().role != Role::Primary {
             tracing::info!(client = client.peer, "closed: this node is not Primary any more");
             return;
@@ -195,6 +195,20 @@ impl Pump {
             backend: self.disks.backend(volume).map(str::to_owned),
             lower_pending: self.disks.in_flight(volume) as u64,
             clients: self.clients.holders(Some(volume)),
+            ledger: self.ledger(volume),
         })
+    }
+
+    /// What the engine knows of the time of requests, and what only its driver sees.
+    fn ledger(&self, volume: VolumeId) -> Ledger {
+        let mut ledger = self.engine.ledger(volume).cloned().unwrap_or_default();
+        let ours =
+            [(Stage::Send, self.links.sends(volume)), (Stage::Reply, self.clients.replies(volume))];
+        for (stage, histogram) in ours {
+            if let Some(histogram) = histogram {
+                ledger.add(stage, histogram);
+            }
+        }
+        ledger
     }
 }

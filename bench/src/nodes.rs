@@ -75,7 +75,7 @@ impl Nodes {
                 disk.display()
             );
         }
-        let net = "net { allow-two-primaries yes; }\n";
+        let net = "net { allow-two-primaries yes; verify-alg xxh3; }\n";
         let text = format!("resource r0 {{\nmeta-disk internal;\n{net}{hosts}}}\n");
         std::fs::write(dir.path().join("r0.conf"), text)?;
         Ok(Self { dir, disk_bytes, daemons: Vec::new() })

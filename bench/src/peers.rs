@@ -139,13 +139,17 @@ fn start_so(
         Peer::NbdServer => {
             let config = base.with_extension("conf");
             let text = format!(
-                "[generic]\nunixsock = {}\nlistenaddr = 127.0.0.1\nport = {}\n[disk]\nexportname = {}\n",
+                "[generic]\nunixsock = {}\nlistenaddr = 127.0.0.1\nport = {}\n[disk]\nexportname = {}\nflush = true\nfua = true\n",
                 socket.display(),
                 free_port()?,
                 image.display()
             );
             std::fs::write(&config, text)?;
-            command.arg("-d").arg("-C").arg(&config);
+            // It leaves for the background, unless it is to serve one client only: so it gets
+            // processes of its own, which end with their first.
+            command = ends_with_this(Path::new("unshare"));
+            command.args(["--pid", "--fork", "--kill-child", "sh", "-c"]);
+            command.arg("\"$0\" -C \"$1\" && exec sleep infinity").arg(program).arg(&config);
         }
         Peer::Quorum => {
             let remote = base.with_extension("remote.img");

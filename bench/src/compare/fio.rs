@@ -62,7 +62,7 @@ pub(crate) fn run_at(
     let before = used();
     let said = said_by(&mut command)?;
     let used = used().saturating_sub(before);
-    let mut outcome = outcome(job, &said).with_context(|| said.to_string())?;
+    let mut outcome = outcome(job, &said)?;
     // What was used while fio got ready is for requests that it does not count.
     let measured = time.as_secs_f64() / (time.as_secs_f64() + f64::from(RAMP_SECONDS));
     let requests = outcome.per_second * time.as_secs_f64();
@@ -109,7 +109,7 @@ fn filename(path: &Path) -> String {
 fn said_by(command: &mut Command) -> anyhow::Result<Value> {
     let output = command.output().context("starting fio (Debian: fio)")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "fio ended with {}:\n{text}", output.status);
+    ensure!(output.status.success(), "fio ended with {}: what it says is above", output.status);
     let from = text.find('{').context("fio said nothing")?;
     let mut values = serde_json::Deserializer::from_str(&text[from..]).into_iter();
     Ok(values.next().context("fio said nothing")??)

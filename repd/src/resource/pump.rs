@@ -40,6 +40,10 @@ use types::{Span, Time, VolumeId};
 /// Rounds of «the engine submits, the disk has it done at once» in one turn, before the sockets
 /// are looked at again.
 const ROUNDS_PER_TURN: usize = 16;
+/// Inputs of a round, before what follows from them is handed over: so that the client, the disk and the
+/// peer begin with the first of many while the others are seen to. Were all of them handed over at once,
+/// they would all come back at once, and nobody would ever work at the same time.
+const INPUTS_PER_ROUND: usize = 8;
 /// Turns before the runtime gets the thread back, to look for new events.
 const TURNS_PER_WAKE: usize = 4;
 /// A glance is published this often while things happen that are no events.
@@ -240,7 +244,7 @@ impl Pump {
     /// Gives the engine what was collected, and the kernel what follows from it.
     fn turn(&mut self, cx: &mut Context<'_>) {
         for _ in 0..ROUNDS_PER_TURN {
-            self.step_all();
+            self.step_some();
             // The peer's way is the longer one: it begins before that of the disk here.
             self.send(cx);
             self.disks.kick();
@@ -278,9 +282,10 @@ impl Pump {
         self.inputs.is_empty() && !self.is_timer_due()
     }
 
-    fn step_all(&mut self) {
+    fn step_some(&mut self) {
         let now = self.clock.now();
-        while let Some(input) = self.inputs.pop_front() {
+        for _ in 0..INPUTS_PER_ROUND {
+            let Some(input) = self.inputs.pop_front() else { return };
             if matches!(self.stage, Stage::Stopped { .. }) {
                 // The engine has said its last word.
                 continue;

@@ -75,7 +75,7 @@ impl Nodes {
                 disk.display()
             );
         }
-        let net = "net { allow-two-primaries yes; verify-alg xxh3; }\n";
+        let net = "net { allow-two-primaries yes; }\n";
         let text = format!("resource r0 {{\nmeta-disk internal;\n{net}{hosts}}}\n");
         std::fs::write(dir.path().join("r0.conf"), text)?;
         Ok(Self { dir, disk_bytes, daemons: Vec::new() })
@@ -149,8 +149,22 @@ impl Nodes {
         self.daemons.iter().map(Child::id).collect()
     }
 
+    /// Bytes that the last resync has carried, as a node counts them.
+    pub(crate) fn resync_sent(&self, name: Name) -> anyhow::Result<u64> {
+        let status: serde_json::Value =
+            serde_json::from_slice(&self.says(name, &["--json", "status", "r0"])?)?;
+        let sent = status.pointer("/0/connections/0/peer_devices/0/resync-sent");
+        let kib = sent.and_then(serde_json::Value::as_u64).context("no resync-sent")?;
+        Ok(kib << 10)
+    }
+
     /// A command of the operator's.
     pub(crate) fn repadm(&self, name: Name, words: &[&str]) -> anyhow::Result<()> {
+        self.says(name, words).map(drop)
+    }
+
+    /// The same, and what it prints.
+    fn says(&self, name: Name, words: &[&str]) -> anyhow::Result<Vec<u8>> {
         let control = self.path(name, "sock");
         let config = self.dir.path().join("r0.conf");
         let mut args: Vec<OsString> = ["repadm", "--node", name.as_str()].map(Into::into).into();
@@ -159,7 +173,7 @@ impl Nodes {
         let mut answer = Vec::new();
         let exit = repadm::run(args, &mut answer);
         ensure!(exit == Exit::Done, "repadm {} on {}", words.join(" "), name.as_str());
-        Ok(())
+        Ok(answer)
     }
 
     /// Whether the data on both disks are the same.

@@ -66,7 +66,7 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<()> {
 
 /// Writes of 4 KiB at random places.
 const fn writes(depth: u32) -> Job {
-    Job { does: Does::Write, kib: 4, depth, connections: 1 }
+    Job::one(Does::Write, 4, depth)
 }
 
 /// Prints whether a bar was reached; how many were not.

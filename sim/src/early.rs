@@ -23,6 +23,13 @@ impl World {
 
     /// A node sends a message: whose write it is is remembered.
     pub(crate) fn note_sent(&mut self, node: usize, message: &Message) {
+        if let Message::Ack { volume, .. } = message
+            && let Some((session, received)) =
+                self.nodes[node].engine().and_then(|engine| engine.session(*volume))
+        {
+            // It remembers that only until it dies; the world does after that, too.
+            self.received.insert((node, usize::from(volume.0), session), received);
+        }
         let (Message::Write { stamp, range, .. } | Message::Zero { stamp, range, .. }) = message
         else {
             return;
@@ -52,12 +59,11 @@ impl World {
             return;
         }
         let peer = self.nodes[1 - node].engine().and_then(|engine| engine.session(volume));
-        let received = peer.is_some_and(|(now, received)| now == session && received >= seq);
+        let said = self.received.get(&(1 - node, request.volume, session)).copied();
+        let received = peer.is_some_and(|(now, received)| now == session && received >= seq)
+            || said.is_some_and(|received| received >= seq);
         self.marks.hit(if received { Mark::AnsweredReceived } else { Mark::AnsweredQueued });
-        // One that has died and come back meanwhile is in no session, and remembers nothing of what it
-        // had received: that was enough for B.
-        let same = peer.is_some_and(|(now, _)| now == session);
-        if !received && self.plan.options.protocol == Protocol::B && same {
+        if !received && self.plan.options.protocol == Protocol::B && peer.is_some() {
             let text = format!(
                 "node {node} has answered request {at} with protocol B, and the peer has not \
                  received it"

@@ -157,6 +157,8 @@ pub struct World {
     pub(crate) answers: BTreeMap<CommandId, Result<(), Refusal>>,
     /// The requests of writes that were sent, by node, volume, session and number.
     pub(crate) sent: BTreeMap<(usize, usize, u64, u64), (usize, ByteRange)>,
+    /// The last number that a node had received when it last said so, by node, volume and session.
+    pub(crate) received: BTreeMap<(usize, usize, u64), u64>,
     /// The node that takes over, until it has made the data its own.
     pub(crate) takes_over: Option<usize>,
     events_seen: u64,
@@ -214,6 +216,7 @@ impl World {
             inspections: Vec::new(),
             answers: BTreeMap::new(),
             sent: BTreeMap::new(),
+            received: BTreeMap::new(),
             takes_over: None,
             events_seen: 0,
             events_at_once: 0,

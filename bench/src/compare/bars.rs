@@ -7,56 +7,43 @@ use super::report::{Cell, Report};
 #[derive(Clone, Copy, Debug)]
 struct Bar {
     medium: Medium,
-    does: Does,
-    kib: u64,
-    depth: u32,
+    job: Job,
     other: &'static str,
     least: f64,
     /// Compared by how long a request takes, at most so many times: the ratio the other way round.
     by_latency: bool,
 }
 
-const fn bar(
-    medium: Medium,
-    does: Does,
-    kib: u64,
-    depth: u32,
-    other: &'static str,
-    least: f64,
-) -> Bar {
-    Bar { medium, does, kib, depth, other, least, by_latency: false }
+const fn bar(medium: Medium, job: Job, other: &'static str, least: f64) -> Bar {
+    Bar { medium, job, other, least, by_latency: false }
 }
 
 const BARS: [Bar; 15] = {
     use Does::{Read, Write};
     use Medium::{Direct, Tmpfs};
     [
-        bar(Tmpfs, Read, 4, 1, "nbdkit", 1.0),
-        bar(Tmpfs, Read, 4, 32, "nbdkit", 1.0),
-        bar(Direct, Read, 4, 1, "qemu-nbd", 1.5),
-        bar(Direct, Read, 4, 32, "qemu-nbd", 1.5),
-        bar(Tmpfs, Write, 4, 32, "nbdkit", 0.5),
-        Bar { by_latency: true, ..bar(Tmpfs, Write, 4, 1, "nbdkit", 2.5) },
-        bar(Direct, Write, 4, 1, "qemu-nbd", 1.0),
-        bar(Direct, Write, 4, 32, "qemu-nbd", 1.0),
-        bar(Tmpfs, Write, 1024, 8, "nbdkit", 0.4),
-        bar(Tmpfs, Write, 4, 32, "gluster", 4.0),
-        bar(Tmpfs, Write, 4, 1, "gluster", 1.5),
-        bar(Tmpfs, Write, 4, 32, "qemu quorum", 3.0),
-        bar(Tmpfs, Write, 4, 1, "qemu quorum", 1.2),
-        bar(Direct, Write, 4, 32, "qemu quorum", 3.0),
-        bar(Direct, Write, 4, 1, "qemu quorum", 1.2),
+        bar(Tmpfs, Job::one(Read, 4, 1), "nbdkit", 1.0),
+        bar(Tmpfs, Job::one(Read, 4, 32), "nbdkit", 1.0),
+        bar(Direct, Job::one(Read, 4, 1), "qemu-nbd", 1.5),
+        bar(Direct, Job::one(Read, 4, 32), "qemu-nbd", 1.5),
+        bar(Tmpfs, Job::one(Write, 4, 32), "nbdkit", 0.5),
+        Bar { by_latency: true, ..bar(Tmpfs, Job::one(Write, 4, 1), "nbdkit", 2.5) },
+        bar(Direct, Job::one(Write, 4, 1), "qemu-nbd", 1.0),
+        bar(Direct, Job::one(Write, 4, 32), "qemu-nbd", 1.0),
+        bar(Tmpfs, Job::one(Write, 1024, 8), "nbdkit", 0.4),
+        bar(Tmpfs, Job::one(Write, 4, 32), "gluster", 4.0),
+        bar(Tmpfs, Job::one(Write, 4, 1), "gluster", 1.5),
+        bar(Tmpfs, Job::one(Write, 4, 32), "qemu quorum", 3.0),
+        bar(Tmpfs, Job::one(Write, 4, 1), "qemu quorum", 1.2),
+        bar(Direct, Job::one(Write, 4, 32), "qemu quorum", 3.0),
+        bar(Direct, Job::one(Write, 4, 1), "qemu quorum", 1.2),
     ]
 };
 
 impl Bar {
-    const fn job(&self) -> Job {
-        Job { does: self.does, kib: self.kib, depth: self.depth, connections: 1 }
-    }
-
     /// What was reached, if both were measured.
     fn reached(&self, report: &Report) -> Option<f64> {
-        let is_it = |cell: &&Cell| cell.medium == self.medium && cell.job == self.job();
+        let is_it = |cell: &&Cell| cell.medium == self.medium && cell.job == self.job;
         let cell = report.cells.iter().find(is_it)?;
         let (ours, theirs) = (cell.row("repd, pair")?.median, cell.row(self.other)?.median);
         Some(match self.by_latency {
@@ -83,7 +70,7 @@ pub(crate) fn judge(report: &Report) -> usize {
             "  {} {:<8} {:<16} {wanted} {:.1} x {:<12} {reached:>7.2}",
             if kept { "ok  " } else { "MISS" },
             bar.medium.as_str(),
-            bar.job().key(),
+            bar.job.key(),
             bar.least,
             bar.other
         );

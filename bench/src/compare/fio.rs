@@ -159,7 +159,7 @@ mod tests {
             })
         };
         let said = serde_json::json!({ "jobs": [{ "read": way(700, 10), "write": way(300, 20) }] });
-        let mixed = Job { does: Does::Both, kib: 4, depth: 1, connections: 1 };
+        let mixed = Job::one(Does::Both, 4, 1);
         let found = outcome(&mixed, &said).unwrap();
         assert_eq!((found.per_second, found.p50, found.p99), (1000.0, 18.0, 100.0));
         let missing = outcome(&mixed, &serde_json::json!({ "jobs": [{}] })).unwrap_err();

@@ -45,7 +45,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    const fn one(does: Does, kib: u64, depth: u32) -> Self {
+    /// On one connection.
+    pub(crate) const fn one(does: Does, kib: u64, depth: u32) -> Self {
         Self { does, kib, depth, connections: 1 }
     }
 

@@ -181,7 +181,7 @@ pub(crate) mod tests {
             ..Outcome::default()
         };
         let found = rates.iter().map(|(name, rate)| (*name, vec![outcome(*rate)]));
-        let job = Job { does, kib: 4, depth, connections: 1 };
+        let job = Job::one(does, 4, depth);
         Cell::new(medium, job, found.collect())
     }
 

@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn every_stage_that_a_request_went_through_is_told() {
-    let mut cluster = Cluster::two_primaries(Setup::new(16 * MIB)).unwrap();
+    let cluster = Cluster::two_primaries(Setup::new(16 * MIB)).unwrap();
     cluster.wait_settled().unwrap();
     let alpha = &cluster.alpha;
     runtime().unwrap().block_on(async {

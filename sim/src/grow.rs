@@ -6,7 +6,7 @@
 use crate::content::bytes_of_tag;
 use crate::disk::layout;
 use crate::marks::Mark;
-use crate::node::{Order, VOLUMES};
+use crate::node::{Order, Process, VOLUMES};
 use crate::plan::{Class, Death};
 use crate::world::{Event, World};
 use metadata::{Batch, CreateParams, Metadata};
@@ -62,8 +62,9 @@ impl World {
         let peer = &self.nodes[1 - node];
         let (mine, theirs) =
             (self.nodes[node].disks[volume].device_bytes(), peer.disks[volume].device_bytes());
-        // It is true then; and the peer may take it when it is back.
-        let assume_peer_has_space = peer.engine().is_none() && theirs >= mine;
+        // It is true then; and the peer may take it when it is back. One that is just starting has opened
+        // its disk already, and takes what that was.
+        let assume_peer_has_space = matches!(peer.process, Process::Down) && theirs >= mine;
         let order = Resize {
             volume: VOLUMES[volume],
             size: None,

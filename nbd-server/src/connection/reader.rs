@@ -5,7 +5,7 @@ use crate::negotiate::Terms;
 use crate::proto::ExtendedRequestHeader;
 use crate::reply::{Failure, Ticket};
 use crate::request::{BrokenRequest, Command, FILTER_MAX_BYTES, Fields, Header, Request, judge};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -18,6 +18,9 @@ use types::ByteRange;
 const CLAIM_BYTES: usize = 32 << 10;
 /// What one receive asks the socket for: room for hundreds of headers, or some small writes.
 const RECEIVE_BYTES: usize = 64 << 10;
+/// What a receive asks for while long payloads come: enough to claim the next one's buffer, so that most
+/// of it goes there directly.
+const LONG_RECEIVE_BYTES: usize = CLAIM_BYTES + size_of::<ExtendedRequestHeader>();
 /// A payload that misses at least so much is received straight into its buffer. One that misses
 /// less comes through the receive buffer, with the requests behind it.
 const DIRECT_BYTES: usize = 16 << 10;
@@ -72,6 +75,8 @@ pub struct RequestReader<R, P: PayloadBuffers = VecBuffers> {
     /// Received and not yet understood.
     received: BytesMut,
     received_bytes: u64,
+    /// What a receive asks for while no payload is being received.
+    receive_bytes: usize,
     state: State<P::Buf>,
 }
 
@@ -118,8 +123,8 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
     pub fn new(read: R, terms: Terms, leftover: BytesMut, buffers: P) -> Self {
         terms.export.assert_valid();
         let received_bytes = leftover.len() as u64;
-        let state = State::Header;
-        Self { read, terms, buffers, received: leftover, received_bytes, state }
+        let (state, receive_bytes) = (State::Header, RECEIVE_BYTES);
+        Self { read, terms, buffers, received: leftover, received_bytes, receive_bytes, state }
     }
 
     /// The next request if it has wholly been received already, so that a turn of a loop takes
@@ -235,16 +240,23 @@ impl<R, P: PayloadBuffers> RequestReader<R, P> {
         let header = judge(&fields, filter, &self.terms)?;
         self.received.advance(whole);
         Ok(Some(match header {
-            Header::Ready(request) => Some(Incoming::Request(request)),
+            Header::Ready(request) => {
+                self.receive_bytes = RECEIVE_BYTES;
+                Some(Incoming::Request(request))
+            }
             Header::Write { ticket, range, fua } if range.is_empty() => {
                 Some(Write { ticket, range, fua }.with(Bytes::new()))
             }
             Header::Write { ticket, range, fua } => {
-                self.state = State::Claim(Write { ticket, range, fua });
+                let write = Write { ticket, range, fua };
+                let is_long = write.len() >= RECEIVE_BYTES;
+                self.receive_bytes = if is_long { LONG_RECEIVE_BYTES } else { RECEIVE_BYTES };
+                self.state = State::Claim(write);
                 None
             }
             Header::Refused { ticket, failure, payload } => {
                 let reject = Incoming::Reject { ticket, failure };
+                self.receive_bytes = RECEIVE_BYTES;
                 self.state = State::Drain { left: payload, reject };
                 None
             }
@@ -318,8 +330,10 @@ impl<R: AsyncRead + Unpin, P: PayloadBuffers> RequestReader<R, P> {
             self.received.len() < HEADER_MAX_BYTES.max(CLAIM_BYTES),
             "what is there is taken first"
         );
-        self.received.reserve(RECEIVE_BYTES - self.received.len());
-        let len = ready!(pin!(self.read.read_buf(&mut self.received)).poll(cx))?;
+        let room = self.receive_bytes.saturating_sub(self.received.len()).max(HEADER_MAX_BYTES);
+        self.received.reserve(room);
+        let mut received = (&mut self.received).limit(room);
+        let len = ready!(pin!(self.read.read_buf(&mut received)).poll(cx))?;
         self.received_bytes += len as u64;
         Poll::Ready(Ok(len))
     }

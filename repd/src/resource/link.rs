@@ -1,6 +1,6 @@
 //! One connection to the peer: frames in, frames out, nothing decided.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use replicator::wire::{self, HEADER_BYTES, Header, Message, WireError};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -12,6 +12,11 @@ use types::{Time, VolumeId};
 
 /// What one receive asks the socket for.
 const RECEIVE_BYTES: usize = 128 << 10;
+/// What one receive asks for after a payload of [`LONG_BYTES`] or more: some messages without a payload,
+/// so that the next payload, likely as long, goes straight to its buffer.
+const LONG_RECEIVE_BYTES: usize = 4 << 10;
+/// From this length on, a copy of a payload costs more than one more receive.
+const LONG_BYTES: usize = 32 << 10;
 /// A payload that misses at least so much is received straight into its buffer.
 const DIRECT_BYTES: usize = 16 << 10;
 /// Payloads from this length on get an aligned buffer: they are on their way to a disk.
@@ -38,6 +43,8 @@ pub(crate) struct Receiver {
     pool: BufferPool,
     /// Received and not yet understood.
     received: BytesMut,
+    /// What a receive asks for while no payload is being received.
+    receive_bytes: usize,
     /// The payload that is being received into its buffer.
     payload: Option<Payload>,
     /// Bytes came in since it was last asked.
@@ -53,7 +60,8 @@ struct Payload {
 
 impl Receiver {
     pub(crate) fn new(pool: BufferPool) -> Self {
-        Self { pool, received: BytesMut::new(), payload: None, moved: false }
+        let (received, receive_bytes) = (BytesMut::new(), RECEIVE_BYTES);
+        Self { pool, received, receive_bytes, payload: None, moved: false }
     }
 
     /// Whether bytes came in since this was last asked.
@@ -96,6 +104,7 @@ impl Receiver {
                 return decode(header, payload).map(Some);
             }
             self.received.advance(HEADER_BYTES);
+            self.receive_bytes = if len < LONG_BYTES { RECEIVE_BYTES } else { LONG_RECEIVE_BYTES };
             self.payload = Some(Payload { header, buf: self.pool.alloc(len), filled: 0 });
         }
         let payload = self.payload.as_mut().expect("it was just made if it was missing");
@@ -116,8 +125,10 @@ impl Receiver {
         read: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        let mut room = self.receive_bytes;
         if let Some(payload) = &mut self.payload {
             let rest = &mut payload.buf[payload.filled..];
+            room += rest.len();
             if rest.len() >= DIRECT_BYTES {
                 assert!(self.received.is_empty(), "what was received before comes first");
                 let mut rest = ReadBuf::new(rest);
@@ -127,8 +138,9 @@ impl Receiver {
                 return Poll::Ready(Ok(len));
             }
         }
-        self.received.reserve(RECEIVE_BYTES - self.received.len().min(RECEIVE_BYTES / 2));
-        pin!(read.read_buf(&mut self.received)).poll(cx)
+        self.received.reserve(room);
+        let mut received = (&mut self.received).limit(room);
+        pin!(read.read_buf(&mut received)).poll(cx)
     }
 }
 

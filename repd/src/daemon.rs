@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
-use types::{Role, VolumeId};
+use types::{Role, Span, VolumeId};
 
 /// How long the client that a node was promoted for may take to finish its negotiation.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +43,8 @@ pub(crate) struct Daemon {
     state: StateDir,
     boot_id: String,
     budgets: Budgets,
+    /// See [`Options::busy_poll`].
+    busy_poll: Span,
     entries: RefCell<BTreeMap<String, Rc<Entry>>>,
     /// Held while a resource is created.
     creating: Mutex<()>,
@@ -70,6 +72,7 @@ impl Daemon {
             state,
             boot_id,
             budgets: Budgets::new(),
+            busy_poll: options.busy_poll(),
             entries: RefCell::default(),
             creating: Mutex::new(()),
             nbd: NbdService::default(),
@@ -200,8 +203,9 @@ impl Daemon {
         let (handlers, waiting) = Handlers::new();
         tokio::task::spawn_local(handler::serve(waiting, self.news.clone()));
         let budgets = self.budgets.clone();
-        let ends = self.state.ends();
-        let handle = Resource::start(resource.clone(), &node, budgets, handlers, ends).await?;
+        let (ends, busy_poll) = (self.state.ends(), self.busy_poll);
+        let handle =
+            Resource::start(resource.clone(), &node, budgets, handlers, ends, busy_poll).await?;
         let remembered = Remembered {
             resource,
             node,

@@ -6,9 +6,15 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::thread;
+use types::Span;
 
 /// Where root's daemon keeps what is up, by default.
 pub const STATE_DIR: &str = "/var/lib/repd";
+
+/// A wait that is shorter than this is worth looking through: falling asleep and being woken takes 5 to 30
+/// microseconds, and as long may the looking be in vain.
+const BUSY_POLL: Span = Span::micros(50);
 
 /// The replication daemon: one process per node, in the foreground; it logs to standard error.
 ///
@@ -45,6 +51,10 @@ pub struct Options {
     /// How many resyncs run at once; the others wait their turn [default: all]
     #[arg(long, value_name = "N")]
     pub max_parallel_resyncs: Option<NonZeroUsize>,
+    /// How many microseconds the thread of a resource looks for the next event before it sleeps, while
+    /// events come that fast [default: 50; 0, never, where there is one processor]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub busy_poll: Option<u32>,
     /// The form of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
@@ -131,6 +141,13 @@ pub struct Paths {
 }
 
 impl Options {
+    /// See [`busy_poll`](Self::busy_poll), with its default.
+    pub fn busy_poll(&self) -> Span {
+        let is_alone = || thread::available_parallelism().is_ok_and(|number| number.get() == 1);
+        let default = || if is_alone() { Span(0) } else { BUSY_POLL };
+        self.busy_poll.map_or_else(default, |micros| Span::micros(micros.into()))
+    }
+
     /// The paths, with the defaults of root or of another user filled in.
     pub fn paths(&self, is_root: bool, environment: impl Fn(&str) -> Option<PathBuf>) -> Paths {
         let (state, run) = match is_root {
@@ -183,6 +200,19 @@ mod tests {
         let error = mode("0060").unwrap_err().to_string();
         assert!(error.contains("write `0660`"), "{error}");
         assert_eq!(Options::parse_from(["repd"]).nbd_mode, 0o600);
+    }
+
+    #[test]
+    fn looking_before_sleeping_is_bounded() {
+        let options = |micros| Options::try_parse_from(["repd", "--busy-poll", micros]);
+        assert_eq!(options("0").unwrap().busy_poll(), Span(0));
+        assert_eq!(options("1000").unwrap().busy_poll(), Span::millis(1));
+        assert!(options("1001").is_err());
+        let default = Options::parse_from(["repd"]).busy_poll();
+        assert!(
+            [Span(0), BUSY_POLL].contains(&default),
+            "by the number of processors: {default:?}"
+        );
     }
 
     #[test]

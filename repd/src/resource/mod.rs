@@ -11,6 +11,7 @@ mod disk_failures;
 mod disks;
 mod engine_config;
 mod handlers;
+mod idle;
 mod link;
 mod links;
 mod open;
@@ -35,6 +36,7 @@ use orders::Orders;
 use pump::Pump;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use types::Span;
 
 /// How long a question to a resource's thread may stay unanswered: its turns are short, so a
 /// longer silence is a disk that blocks it.
@@ -89,6 +91,7 @@ impl Resource {
         budgets: Budgets,
         handlers: Handlers,
         ends: Ends,
+        busy_poll: Span,
     ) -> Result<Self, Failure> {
         let name = resource.name.clone();
         let Some((me, peer)) = resource.host(node) else {
@@ -118,6 +121,7 @@ impl Resource {
             requests,
             handlers,
             ends,
+            busy_poll,
             inbox,
             glance: glance_out,
         };

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! gather what is ready  →  engine, one input at a time  →  hand over to the kernel: answers, link
-//! (one write), disks (one system call each)  →  timer, if due  →  sleep if nothing is ready
+//! (one write), disks (one system call each)  →  timer, if due  →  sleep if nothing is ready (`idle.rs`)
 //! ```
 //! What a timer of the engine in the past means («after what else is ready») is this order.
 
@@ -15,6 +15,7 @@ use super::clients::Clients;
 use super::disks::Disks;
 use super::engine_config::engine_config;
 use super::handlers::RunningHandlers;
+use super::idle::Idle;
 use super::links::{LinkSetup, Links};
 use super::orders::{Follow, NewSetup, Order, Orders, Reply};
 use super::report::report;
@@ -65,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) requests: Arc<Budget>,
     pub(crate) handlers: Handlers,
     pub(crate) ends: Ends,
+    /// How long the thread looks for work before it sleeps, where that pays.
+    pub(crate) busy_poll: Span,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) glance: watch::Sender<Glance>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Pump {
     engine: Engine,
     /// When it last had an input.
     stepped: Time,
+    idle: Idle,
     inputs: VecDeque<Input>,
     effects: Effects,
     disks: Disks,
@@ -128,7 +132,7 @@ impl Pump {
     /// Listens for the peer; everything else waits for orders. To be called in the runtime.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
         let Setup { resource, me, peer, payloads, answers, requests, .. } = setup;
-        let Setup { handlers, ends, inbox, glance, .. } = setup;
+        let Setup { handlers, ends, busy_poll, inbox, glance, .. } = setup;
         let clock = Clock::start();
         let seed = getrandom::u64()
             .map_err(|error| Failure::failed(format!("no randomness to be had: {error}")))?;
@@ -140,6 +144,7 @@ impl Pump {
             clock,
             engine,
             stepped: Time(0),
+            idle: Idle::new(busy_poll),
             inputs: VecDeque::new(),
             effects: Effects::new(),
             disks: Disks::default(),
@@ -171,6 +176,13 @@ impl Pump {
         loop {
             if poll_fn(|cx| Poll::Ready(self.work(cx))).await {
                 break;
+            }
+            if self.idle.looks_again(self.clock.now()) {
+                std::thread::yield_now();
+                self.idle.gave_way(self.clock.now());
+                // The runtime looks at the sockets now.
+                tokio::task::yield_now().await;
+                continue;
             }
             // Everything but the disks has been polled and will wake this task. The disks are
             // waited for here; any wake ends the wait.
@@ -243,6 +255,7 @@ impl Pump {
 
     /// Gives the engine what was collected, and the kernel what follows from it.
     fn turn(&mut self, cx: &mut Context<'_>) {
+        self.idle.end(self.clock.now());
         for _ in 0..ROUNDS_PER_TURN {
             self.step_some();
             // The peer's way is the longer one: it begins before that of the disk here.

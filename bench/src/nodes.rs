@@ -42,6 +42,7 @@ impl Name {
 pub(crate) struct Nodes {
     dir: TempDir,
     disk_bytes: u64,
+    resources: usize,
     daemons: Vec<Child>,
 }
 
@@ -62,23 +63,33 @@ impl Nodes {
 
     /// The same with disks of which nothing was ever written.
     pub(crate) fn sparse(dir: &Path, disk_bytes: u64) -> anyhow::Result<Self> {
+        Self::many(dir, disk_bytes, 1)
+    }
+
+    /// The same with many resources, `r0` and so on.
+    pub(crate) fn many(dir: &Path, disk_bytes: u64, resources: usize) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(dir)?;
-        // Both at once, so that they differ; free again when this returns.
-        let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-        let mut hosts = String::new();
-        for (name, listener) in [Name::Alpha, Name::Beta].into_iter().zip(&ports) {
-            let (name, address) = (name.as_str(), listener.local_addr()?);
-            let disk = dir.path().join(name).with_extension("img");
-            File::create(&disk)?.set_len(disk_bytes)?;
-            hosts += &format!(
-                "on {name} {{ device minor 1; disk \"{}\"; address {address}; }}\n",
-                disk.display()
-            );
+        // All at once, so that they differ; free again when this returns.
+        let ports = (0..2 * resources).map(|_| TcpListener::bind("127.0.0.1:0"));
+        let ports = ports.collect::<Result<Vec<_>, _>>()?;
+        let mut text = String::new();
+        for (number, ports) in ports.chunks(2).enumerate() {
+            let mut hosts = String::new();
+            for (name, listener) in [Name::Alpha, Name::Beta].into_iter().zip(ports) {
+                let (name, address, minor) = (name.as_str(), listener.local_addr()?, number + 1);
+                let other = if number == 0 { String::new() } else { format!("-{number}") };
+                let disk = dir.path().join(format!("{name}{other}.img"));
+                File::create(&disk)?.set_len(disk_bytes)?;
+                let disk = disk.display();
+                hosts += &format!(
+                    "on {name} {{ device minor {minor}; disk \"{disk}\"; address {address}; }}\n"
+                );
+            }
+            let net = "net { allow-two-primaries yes; verify-alg crc32c; }\n";
+            text += &format!("resource r{number} {{\nmeta-disk internal;\n{net}{hosts}}}\n");
         }
-        let net = "net { allow-two-primaries yes; }\n";
-        let text = format!("resource r0 {{\nmeta-disk internal;\n{net}{hosts}}}\n");
-        std::fs::write(dir.path().join("r0.conf"), text)?;
-        Ok(Self { dir, disk_bytes, daemons: Vec::new() })
+        std::fs::write(dir.path().join("all.conf"), text)?;
+        Ok(Self { dir, disk_bytes, resources, daemons: Vec::new() })
     }
 
     fn path(&self, name: Name, extension: &str) -> PathBuf {
@@ -94,10 +105,13 @@ impl Nodes {
     pub(crate) fn start_both(&mut self) -> anyhow::Result<()> {
         self.start(Name::Alpha)?;
         self.start(Name::Beta)?;
-        self.repadm(Name::Alpha, &["wait-connect", "--wfc-timeout", "60", "r0"])?;
+        self.repadm(Name::Alpha, &["wait-connect", "--wfc-timeout", "60", "all"])?;
         // Both disks are the same: nothing has been written to either.
-        self.repadm(Name::Alpha, &["new-current-uuid", "--clear-bitmap", "r0"])?;
-        self.repadm(Name::Alpha, &["primary", "r0"])
+        for number in 0..self.resources {
+            let name = format!("r{number}");
+            self.repadm(Name::Alpha, &["new-current-uuid", "--clear-bitmap", &name])?;
+        }
+        self.repadm(Name::Alpha, &["primary", "all"])
     }
 
     /// A path for a file of the measurement's own.
@@ -117,7 +131,7 @@ impl Nodes {
 
     /// Starts a node's daemon, with fresh metadata, and brings the resource up.
     pub(crate) fn start(&mut self, name: Name) -> anyhow::Result<()> {
-        self.repadm(name, &["create-md", "r0"])?;
+        self.repadm(name, &["create-md", "all"])?;
         let log = File::create(self.path(name, "log"))?;
         let child = Command::new(std::env::current_exe()?)
             .args(["__daemon", "--die-with-parent", "--", "--kernel-attach", "off"])
@@ -136,7 +150,7 @@ impl Nodes {
         self.daemons.push(child);
         for _ in 0..LOOKS {
             if UnixStream::connect(self.path(name, "sock")).is_ok() {
-                return self.repadm(name, &["up", "r0"]);
+                return self.repadm(name, &["up", "all"]);
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -151,11 +165,26 @@ impl Nodes {
 
     /// Bytes that the last resync has carried, as a node counts them.
     pub(crate) fn resync_sent(&self, name: Name) -> anyhow::Result<u64> {
+        let kib = self.about_peer(name, "resync-sent")?.as_u64().context("no number")?;
+        Ok(kib << 10)
+    }
+
+    /// KiB that a node has marked as out-of-sync.
+    pub(crate) fn out_of_sync(&self, name: Name) -> anyhow::Result<u64> {
+        self.about_peer(name, "out-of-sync")?.as_u64().context("no number")
+    }
+
+    /// The replication state of `r0` at a node.
+    pub(crate) fn replication(&self, name: Name) -> anyhow::Result<String> {
+        let state = self.about_peer(name, "replication-state")?;
+        Ok(state.as_str().context("no text")?.to_owned())
+    }
+
+    fn about_peer(&self, name: Name, key: &str) -> anyhow::Result<serde_json::Value> {
         let status: serde_json::Value =
             serde_json::from_slice(&self.says(name, &["--json", "status", "r0"])?)?;
-        let sent = status.pointer("/0/connections/0/peer_devices/0/resync-sent");
-        let kib = sent.and_then(serde_json::Value::as_u64).context("no resync-sent")?;
-        Ok(kib << 10)
+        let value = status.pointer(&format!("/0/connections/0/peer_devices/0/{key}"));
+        value.cloned().with_context(|| format!("no {key}"))
     }
 
     /// A command of the operator's.
@@ -166,7 +195,7 @@ impl Nodes {
     /// The same, and what it prints.
     fn says(&self, name: Name, words: &[&str]) -> anyhow::Result<Vec<u8>> {
         let control = self.path(name, "sock");
-        let config = self.dir.path().join("r0.conf");
+        let config = self.dir.path().join("all.conf");
         let mut args: Vec<OsString> = ["repadm", "--node", name.as_str()].map(Into::into).into();
         args.extend(["-c".into(), config.into(), "--control".into(), control.into()]);
         args.extend(words.iter().map(Into::into));

@@ -1,10 +1,12 @@
 //! What only a pair does, next to what comes nearest to it: resyncs, both nodes writing at once, writes
-//! that the activity log has not seen, and what memory a daemon takes.
+//! that the activity log has not seen, verifies, and what volumes and resources cost.
 
 mod both;
 mod cold;
 mod memory;
+mod resources;
 mod resync;
+mod verify;
 
 use crate::compare::job::{Does, Job};
 use std::path::PathBuf;
@@ -40,8 +42,10 @@ impl Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Measure {
     Resync,
+    Verify,
     Both,
     Memory,
+    Resources,
     Cold,
 }
 
@@ -55,8 +59,10 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<()> {
         }
         missed += match measure {
             Measure::Resync => resync::measure(args)?,
+            Measure::Verify => verify::measure(args)?,
             Measure::Both => both::measure(args)?,
             Measure::Memory => memory::measure(args)?,
+            Measure::Resources => resources::measure(args)?,
             Measure::Cold => cold::measure(args)?,
         };
     }

@@ -122,7 +122,7 @@ impl Server {
 
 /// From /proc/PID/stat: the numbers after the name, which ends with the last bracket. The fields 14 to
 /// 17 of proc_pid_stat(5): its own in user space and in the kernel, and those of its ended children.
-fn processor_time(pid: u32) -> Option<Duration> {
+pub(crate) fn processor_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, numbers) = stat.rsplit_once(')')?;
     let ticks: u64 = numbers.split_whitespace().skip(11).take(4).flat_map(str::parse::<u64>).sum();

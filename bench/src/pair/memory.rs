@@ -1,4 +1,5 @@
-//! What a daemon takes: memory with volumes of 16 MiB to 16 TiB, at rest and under load.
+//! What the size of a volume costs, from 16 MiB to 16 TiB: memory at rest and under load, and the rate
+//! of writes at 1 GiB of it.
 
 use super::{Args, writes};
 use crate::compare::fio::{self, Target};
@@ -16,7 +17,10 @@ const DEPTH: u32 = 128;
 
 pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
     println!("\nmemory of a daemon of a pair, sparse disks in {}", args.dir.display());
-    println!("  {:<12} {:>10} {:>12} {:>12}", "volume", "bitmap", "at rest", "under load");
+    println!(
+        "  {:<12} {:>10} {:>12} {:>12} {:>12}",
+        "volume", "bitmap", "at rest", "under load", "writes"
+    );
     let mut missed = 0;
     for size in SIZES {
         let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.dir)?;
@@ -30,15 +34,16 @@ pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
         let target = Target::Nbd(nodes.uri(Name::Alpha));
         // A part of it: what is measured is memory, and the disk is sparse.
         let bytes = nodes.data_bytes().min(1 << 30);
-        fio::run(&writes(DEPTH), &target, bytes, args.time(), || Duration::ZERO)?;
+        let outcome = fio::run(&writes(DEPTH), &target, bytes, args.time(), || Duration::ZERO)?;
         let load = most()?;
         let bitmap = metadata_bytes(size) - 4 * MIB;
         println!(
-            "  {:<12} {:>6} MiB {:>8} MiB {:>8} MiB",
+            "  {:<12} {:>6} MiB {:>8} MiB {:>8} MiB {:>7.0} IOPS",
             format!("{} MiB", size / MIB),
             bitmap / MIB,
             rest / MIB,
-            load / MIB
+            load / MIB,
+            outcome.per_second
         );
         for (what, found, most) in [("at rest", rest, AT_REST), ("under load", load, UNDER_LOAD)] {
             if found > most + bitmap {
@@ -51,7 +56,7 @@ pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
 }
 
 /// What of a process is in memory, in bytes; proc_pid_status(5).
-fn resident(pid: u32) -> anyhow::Result<u64> {
+pub(super) fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;

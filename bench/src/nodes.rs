@@ -165,26 +165,26 @@ impl Nodes {
 
     /// Bytes that the last resync has carried, as a node counts them.
     pub(crate) fn resync_sent(&self, name: Name) -> anyhow::Result<u64> {
-        let kib = self.about_peer(name, "resync-sent")?.as_u64().context("no number")?;
+        let kib = self.about_peer(name, "resync-sent")?.as_u64().context("no resync-sent")?;
         Ok(kib << 10)
     }
 
     /// KiB that a node has marked as out-of-sync.
     pub(crate) fn out_of_sync(&self, name: Name) -> anyhow::Result<u64> {
-        self.about_peer(name, "out-of-sync")?.as_u64().context("no number")
+        self.about_peer(name, "out-of-sync")?.as_u64().context("no out-of-sync")
     }
 
-    /// The replication state of `r0` at a node.
-    pub(crate) fn replication(&self, name: Name) -> anyhow::Result<String> {
-        let state = self.about_peer(name, "replication-state")?;
-        Ok(state.as_str().context("no text")?.to_owned())
+    /// When the last verify of `r0` ended, if there was one.
+    pub(crate) fn last_verify(&self, name: Name) -> anyhow::Result<Option<u64>> {
+        Ok(self.about_peer(name, "last-verify")?.as_u64())
     }
 
+    /// What the status of `r0` says of the peer's copy; null if it does not.
     fn about_peer(&self, name: Name, key: &str) -> anyhow::Result<serde_json::Value> {
         let status: serde_json::Value =
             serde_json::from_slice(&self.says(name, &["--json", "status", "r0"])?)?;
         let value = status.pointer(&format!("/0/connections/0/peer_devices/0/{key}"));
-        value.cloned().with_context(|| format!("no {key}"))
+        Ok(value.cloned().unwrap_or_default())
     }
 
     /// A command of the operator's.

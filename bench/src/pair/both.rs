@@ -16,8 +16,7 @@ const SPOT_BYTES: u64 = 64 << 10;
 
 pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
     println!("\n4 KiB at random, depth {DEPTH} on each node, disks in {}", args.tmpfs.display());
-    let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.tmpfs)?;
-    let mut nodes = Nodes::make(dir.path(), DISK_BYTES)?;
+    let mut nodes = Nodes::make(&args.tmpfs, DISK_BYTES)?;
     nodes.start_both()?;
     nodes.repadm(Name::Beta, &["primary", "r0"])?;
     let half = nodes.data_bytes() / 2;

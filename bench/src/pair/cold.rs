@@ -16,8 +16,7 @@ const LEAST: f64 = 0.5;
 
 pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
     println!("\n4 KiB at random, depth {DEPTH}, two disks of 16 GiB in {}", args.dir.display());
-    let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.dir)?;
-    let mut nodes = Nodes::make(dir.path(), DISK_BYTES)?;
+    let mut nodes = Nodes::make(&args.dir, DISK_BYTES)?;
     nodes.start_both()?;
     let target = Target::Nbd(nodes.uri(Name::Alpha));
     let bytes = nodes.data_bytes();

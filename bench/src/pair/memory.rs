@@ -23,8 +23,7 @@ pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
     );
     let mut missed = 0;
     for size in SIZES {
-        let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.dir)?;
-        let mut nodes = Nodes::sparse(dir.path(), size)?;
+        let mut nodes = Nodes::sparse(&args.dir, size)?;
         nodes.start_both()?;
         let most = || -> anyhow::Result<u64> {
             let all = nodes.pids().into_iter().map(resident);

@@ -25,8 +25,7 @@ pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
         "resources", "ready in", "memory", "processor at rest", "4 KiB, depth 1"
     );
     for number in NUMBERS {
-        let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.tmpfs)?;
-        let mut nodes = Nodes::many(dir.path(), DISK_BYTES, number)?;
+        let mut nodes = Nodes::many(&args.tmpfs, DISK_BYTES, number)?;
         let begun = now();
         nodes.start_both()?;
         let ready = begun.elapsed();

@@ -15,16 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn measure(args: &Args) -> anyhow::Result<usize> {
     println!("\nverify of 1 GiB by crc32c, disks in {}", args.tmpfs.display());
-    let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(&args.tmpfs)?;
-    let mut nodes = Nodes::sparse(dir.path(), DISK_BYTES)?;
+    let mut nodes = Nodes::sparse(&args.tmpfs, DISK_BYTES)?;
     nodes.start_both()?;
     let bytes = nodes.data_bytes();
     fio::fill(&Target::Nbd(nodes.uri(Name::Alpha)), bytes)?;
     let mut times = Vec::new();
     for _ in 0..args.repeats {
+        let last = nodes.last_verify(Name::Alpha)?;
         let begun = now();
         nodes.repadm(Name::Alpha, &["verify", "r0"])?;
-        while nodes.replication(Name::Alpha)? != "Established" {
+        while nodes.last_verify(Name::Alpha)? == last {
             ensure!(begun.elapsed() < PATIENCE, "the verify does not end");
             sleep(LOOK_EVERY);
         }

@@ -303,6 +303,47 @@ mod tests {
         }
     }
 
+    /// Gives what it has, and remembers how large the receives were.
+    struct Asked<'a>(&'a [u8], Vec<usize>);
+
+    impl AsyncRead for Asked<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.1.push(buf.remaining());
+            let (now, later) = self.0.split_at(self.0.len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn of_long_payloads_in_a_row_only_the_beginning_is_copied() {
+        const LEN: usize = 256 << 10;
+        let mut sender = Sender::default();
+        for seq in 1..4 {
+            sender.push(&write(seq, LEN), Time(0));
+        }
+        sender.push(&write(4, 4096), Time(0));
+        let mut bytes = Vec::new();
+        poll_fn(|cx| sender.poll_send(&mut bytes, cx)).await.unwrap();
+        let mut read = Asked(&bytes, Vec::new());
+        let mut receiver = Receiver::new(BufferPool::default());
+        for _ in 1..5 {
+            poll_fn(|cx| receiver.poll_next(&mut read, cx)).await.unwrap();
+        }
+        let rest = |received: usize| LEN + HEADER_BYTES - received;
+        let first = [RECEIVE_BYTES, rest(RECEIVE_BYTES)];
+        let others = [LONG_RECEIVE_BYTES, rest(LONG_RECEIVE_BYTES)];
+        let asked = &read.1;
+        assert_eq!(asked[..6], [first, others, others].concat());
+        assert_eq!(asked[6], LONG_RECEIVE_BYTES, "it was a long one before");
+        assert!(asked[7] >= RECEIVE_BYTES, "short ones come many at a time again: {asked:?}");
+    }
+
     #[tokio::test]
     async fn payloads_for_the_disk_are_aligned() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);

@@ -139,6 +139,29 @@ fn a_large_payload_goes_straight_into_its_buffer() {
 }
 
 #[test]
+fn of_long_payloads_in_a_row_only_the_beginning_is_copied() {
+    const LEN: usize = 128 << 10;
+    let payload = pattern(LEN);
+    let mut bytes: Vec<u8> = (0..3).flat_map(|cookie| write(cookie, 0, &payload)).collect();
+    bytes.extend(request(command::READ, 0, 3, 0, 4096));
+    let mut socket = Socket::default();
+    let mut reader = over(&bytes, &mut socket);
+    for cookie in 0..3 {
+        assert_eq!(ready(&mut reader), written(cookie, 0, &payload));
+    }
+    assert!(matches!(ready(&mut reader), Incoming::Request(_)));
+    let (header, beginning) = (size_of::<RequestHeader>(), LONG_RECEIVE_BYTES);
+    let rest = |received: usize| LEN + header - received;
+    let first = [RECEIVE_BYTES, rest(RECEIVE_BYTES)];
+    let others = [beginning, rest(beginning)];
+    assert_eq!(reader.read.asked, [&first[..], &others, &others, &[beginning]].concat());
+    // Short requests come many at a time again.
+    reader.read.rest.extend(request(command::READ, 0, 4, 0, 4096));
+    ready(&mut reader);
+    assert_eq!(reader.read.asked.last(), Some(&RECEIVE_BYTES));
+}
+
+#[test]
 fn the_receive_buffer_does_not_grow() {
     let mut socket = Socket::default();
     let mut reader = over(&[], &mut socket);

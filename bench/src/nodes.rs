@@ -4,11 +4,13 @@ use anyhow::{Context, bail, ensure};
 use repadm::outcome::Exit;
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -35,6 +37,20 @@ impl Name {
             Self::Beta => "beta",
         }
     }
+}
+
+/// The ports that nodes listen on. All are below 32768, where the system takes ports for
+/// connections from: one that was free a moment ago could be such a one when a daemon wants it.
+const PORTS: Range<u16> = 7000..32768;
+
+/// An address to listen on that no other node has: the loopback address is of this process, as it is
+/// made of its number, and each port is given once.
+fn next_address() -> anyhow::Result<SocketAddrV4> {
+    static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
+    let port = NEXT.fetch_add(1, Ordering::Relaxed);
+    ensure!(PORTS.contains(&port), "more nodes than there are ports");
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    Ok(SocketAddrV4::new(Ipv4Addr::new(127, a, b, c), port))
 }
 
 /// Both nodes.
@@ -69,14 +85,11 @@ impl Nodes {
     /// The same with many resources, `r0` and so on.
     pub(crate) fn many(dir: &Path, disk_bytes: u64, resources: usize) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("repd-bench-").tempdir_in(dir)?;
-        // All at once, so that they differ; free again when this returns.
-        let ports = (0..2 * resources).map(|_| TcpListener::bind("127.0.0.1:0"));
-        let ports = ports.collect::<Result<Vec<_>, _>>()?;
         let mut text = String::new();
-        for (number, ports) in ports.chunks(2).enumerate() {
+        for number in 0..resources {
             let mut hosts = String::new();
-            for (name, listener) in [Name::Alpha, Name::Beta].into_iter().zip(ports) {
-                let (name, address, minor) = (name.as_str(), listener.local_addr()?, number + 1);
+            for name in [Name::Alpha, Name::Beta] {
+                let (name, address, minor) = (name.as_str(), next_address()?, number + 1);
                 let other = if number == 0 { String::new() } else { format!("-{number}") };
                 let disk = dir.path().join(format!("{name}{other}.img"));
                 File::create(&disk)?.set_len(disk_bytes)?;
